@@ -1,0 +1,4 @@
+"""The intermediate representation: typed tensors with symbolic dimensions, functions in SSA form, one op registry.
+
+This package imports nothing else of the project.
+"""
