@@ -1,0 +1,1 @@
+"""The part that sees everything: compiling, proving and the analytic cost model."""
