@@ -1,0 +1,186 @@
+"""The main job: a checkpoint or a released config in, an artefact out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dsv4c.artefact import MODULE, PLAN, WeightsWriter, fresh_folder, seal, write_json
+from dsv4c.errors import UserError
+from dsv4c.frontend.checkpoint import Checkpoint
+from dsv4c.frontend.config import read_config, read_json
+from dsv4c.frontend.loading import add_load_functions, stream_weights
+from dsv4c.frontend.names import Source, compute_dtype, resolve
+from dsv4c.frontend.presets import load_preset, preset_names
+from dsv4c.ir.core import Function, Module
+from dsv4c.ir.printer import to_text
+from dsv4c.ir.types import TensorType, Type, leaves, select
+from dsv4c.ir.verify import verify
+from dsv4c.models.build import build_module
+from dsv4c.models.config import Config
+from dsv4c.plan_json import plan_to_json
+from dsv4c.targets.target import Emitted, Target, find_target
+
+from .vectors import write_vectors
+
+ENTRIES = ("step", "step_all")
+DTYPES = ("f32", "bf16")
+CONFIG = "config.json"
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is compiled: a config, and the checkpoint with its resolved tensors where there is one.
+
+    ``dtype`` is the one that the checkpoint computes in; bf16 for a released config.
+    """
+
+    name: str
+    config: Config
+    dtype: str = "bf16"
+    checkpoint: Checkpoint | None = None
+    sources: Mapping[str, Source] | None = None
+
+
+def open_model(spec: str, weights: bool = True) -> Model:
+    """A preset by name, or a Hugging Face folder with its tensor names resolved; UserError when it is neither.
+
+    Without ``weights`` a folder needs only its config.json.
+    """
+    if spec in preset_names() and not Path(spec).exists():
+        return Model(spec, load_preset(spec))
+    if not Path(spec).exists():
+        raise UserError("there is no such folder or preset", where=spec, fix=f"presets are {', '.join(preset_names())}")
+    name = Path(spec).resolve().name
+    if not weights:
+        return Model(name, read_config(Path(spec) / CONFIG), _declared_dtype(read_json(Path(spec) / CONFIG)))
+    checkpoint = Checkpoint.open(Path(spec))
+    sources = resolve(checkpoint.config, checkpoint)
+    return Model(name, checkpoint.config, compute_dtype(checkpoint, sources), checkpoint, sources)
+
+
+def _declared_dtype(config: Mapping[str, object]) -> str:
+    """What config.json says of the weights' dtype; bf16 where it is silent, as every released model is."""
+    declared = str(config.get("dtype", config.get("torch_dtype", "bfloat16")))
+    return {"float32": "f32", "float16": "f16"}.get(declared, "bf16")
+
+
+def compile_model(
+    spec: str,
+    out: Path,
+    *,
+    target: str = "cpu",
+    dtype: str | None = None,
+    max_context: int | None = None,
+    weights: bool = True,
+    force: bool = False,
+    progress: Progress = lambda message: None,
+) -> Path:
+    """Compile a checkpoint folder or preset for a target into the folder ``out``; returns ``out``.
+
+    Raises UserError for every input that cannot work; nothing is left behind then.
+    """
+    chosen = find_target(target)
+    model = open_model(spec, weights)
+    context, kind = _context(model.config, max_context), _dtype(model, dtype)
+    if weights and model.checkpoint is None:
+        raise UserError(
+            "a released config has no weights", where=spec, fix="use --no-weights, or give a checkpoint folder"
+        )
+    with fresh_folder(out, force) as folder:
+        progress("building the module")
+        module = build_module(model.config, kind)
+        verify(module)
+        progress("lowering and compiling kernels")
+        emitted = chosen.emit(module, ENTRIES, folder)
+        packs = _pack_functions(chosen, module, emitted)
+        index = _write_weights(module, model, kind, context, packs, folder, progress) if weights else {}
+        (folder / MODULE).write_text(to_text(module))
+        write_json(folder / PLAN, plan_to_json(emitted.plan))
+        seal(folder, _manifest(model, kind, context, chosen, emitted, module, index))
+        progress("done")
+    return out
+
+
+def _dtype(model: Model, asked: str | None) -> str:
+    dtype = asked or model.dtype
+    if dtype not in DTYPES:
+        raise UserError(f"cannot compute in {dtype}", where="--dtype", fix=f"use {' or '.join(DTYPES)}")
+    return dtype
+
+
+def _context(config: Config, asked: int | None) -> int:
+    context = config.max_positions if asked is None else asked
+    if not 1 <= context <= config.max_positions:
+        raise UserError(
+            f"{context} tokens",
+            where="--max-context",
+            fix=f"the model takes 1 to {config.max_positions} (max_position_embeddings)",
+        )
+    return context
+
+
+def _weights_type(module: Module) -> Type:
+    return next(p.type for p in module.functions["step"].params if p.name == "weights")
+
+
+Packs = Mapping[tuple[str, str], Function | None]
+
+
+def _pack_functions(target: Target, module: Module, emitted: Emitted) -> Packs:
+    """For every weight the plan reads, the function that packs it; None for weights read as they are."""
+    weights = _weights_type(module)
+    out: dict[tuple[str, str], Function | None] = {}
+    wanted = sorted({w for entry in ENTRIES for w in emitted.plan.weights(entry)})
+    for path, form in wanted:
+        stored = select(weights, path)
+        assert isinstance(stored, TensorType)
+        out[path, form] = target.pack(module, stored, form) if form else None
+    return out
+
+
+def _write_weights(
+    module: Module, model: Model, dtype: str, context: int, packs: Packs, folder: Path, progress: Progress
+) -> dict[str, Any]:
+    """Stream the packed weights into the folder, and test vectors; returns the index of the weights."""
+    assert model.checkpoint is not None and model.sources is not None
+    calls = add_load_functions(module, model.config, model.sources, dtype)
+    types = dict(leaves(_weights_type(module)))
+    writer = WeightsWriter(folder)
+    stream = stream_weights(
+        module, model.checkpoint, model.config, calls, list(packs), lambda path, form: packs[path, form]
+    )
+    for path, form, array in stream:
+        packed = packs[path, form]
+        kind = packed.results[0].dtype if packed else types[path].dtype
+        writer.add(f"{path}@{form}" if form else path, array, kind)
+        del array  # before the next one is made
+        progress(f"packing weights {len(writer.index)}/{len(packs)}")
+    writer.close()
+    progress("test vectors")
+    write_vectors(module, model.config, model.checkpoint, calls, context, folder)
+    return writer.index
+
+
+def _manifest(
+    model: Model, dtype: str, context: int, target: Target, emitted: Emitted, module: Module, index: Mapping[str, Any]
+) -> dict[str, Any]:
+    state = next(p.type for p in module.functions["step"].params if p.name == "state")
+    return {
+        "dsv4c": version("dsv4c"),
+        "model": {
+            "name": model.name,
+            "dtype": dtype,
+            "vocab": model.config.vocab,
+            "max_context": context,
+            "config": asdict(model.config),
+        },
+        "target": {"name": target.name, "facts": emitted.facts},
+        "passes": [],
+        "state": {path: [t.dtype, [x if isinstance(x, int) else str(x) for x in t.shape]] for path, t in leaves(state)},
+        "weights": index,
+    }

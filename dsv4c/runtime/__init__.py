@@ -1,0 +1,1 @@
+"""Walks a plan: binds dimensions, finds every address once, then launch, launch, launch."""

@@ -1,0 +1,88 @@
+"""The CPU target: TIR kernels compiled by LLVM into one shared object, launched in a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsv4c.errors import UserError
+from dsv4c.ir.core import Function, Module
+from dsv4c.ir.types import DTYPES, TensorType
+
+from ..target import Emitted, Target
+from ..target import Runner as AnyRunner
+
+# TVM takes seconds to import: each function below imports what it needs, so that listing targets stays quick.
+LIBRARY = "kernels.so"
+Array = np.ndarray[Any, Any]
+
+
+def emit(module: Module, entries: tuple[str, ...], folder: Path) -> Emitted:
+    """Write ``kernels.so`` and, below ``kernels/``, each kernel before and after scheduling with its trace."""
+    from ..tvm.build import build_library
+    from ..tvm.host import cpu_features
+    from ..tvm.lower import KernelTable, lower
+    from ..tvm.templates import LOWER
+    from .runner import usable_cpus
+
+    table = KernelTable()
+    plan = lower(module, entries, table, LOWER)
+    kernels = [table.kernels[name] for name in sorted(table.kernels)]
+    texts = folder / "kernels"
+    texts.mkdir()
+    for kernel in kernels:
+        (texts / f"{kernel.name}.before.py").write_text(kernel.before.script() + "\n")
+        (texts / f"{kernel.name}.after.py").write_text(kernel.after.script() + "\n")
+        (texts / f"{kernel.name}.trace.py").write_text(kernel.trace + "\n")
+    build_library(kernels, folder / LIBRARY, jobs=usable_cpus())
+    facts = {
+        "features": cpu_features(),
+        "kernels": len(kernels),
+        "versions": {name: version(name) for name in ("apache-tvm", "apache-tvm-ffi")},
+    }
+    return Emitted(plan, facts)
+
+
+def open_runner(folder: Path, facts: Mapping[str, Any], threads: int | None) -> AnyRunner:
+    """Load the library, unless this machine lacks instructions that it uses."""
+    from ..tvm.host import missing_features, set_threads
+    from .runner import Runner, usable_cpus
+
+    missing = missing_features(list(facts["features"]))
+    if missing:
+        raise UserError(
+            f"needs a CPU with {', '.join(missing)}, which this one lacks",
+            where=str(folder),
+            fix="compile the model on this machine",
+        )
+    set_threads(threads or usable_cpus())
+    return Runner(folder / LIBRARY)
+
+
+def pack_weight(module: Module, stored: TensorType, form: str) -> Function:
+    """The weights function that brings tensors like ``stored`` into ``form``."""
+    from ..tvm.packing import pack_function
+
+    return pack_function(module, stored, form)
+
+
+def unpack_weight(packed: Array, form: str, stored: TensorType) -> Array:
+    """The weight ``[.., out, in]`` from its packed form, in its own dtype."""
+    from ..tvm.packing import unpack
+
+    shape = tuple(int(str(extent)) for extent in stored.shape)
+    return unpack(packed, form).reshape(shape).astype(DTYPES[stored.dtype])
+
+
+TARGET = Target(
+    name="cpu",
+    doc="x86-64 or Arm through TVM and LLVM; runs here",
+    emit=emit,
+    pack=pack_weight,
+    unpack=unpack_weight,
+    open=open_runner,
+)

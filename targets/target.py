@@ -1,0 +1,81 @@
+"""What a target is: one object that the driver finds by entry point, so that a vendor can ship one apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from dsv4c.errors import UserError
+from dsv4c.ir.core import Function, Module
+from dsv4c.ir.types import TensorType
+from dsv4c.plan import Plan
+
+Array = np.ndarray[Any, Any]
+GROUP = "dsv4c.targets"
+
+
+class Program(Protocol):
+    """An entry bound to dimensions and memory."""
+
+    def run(self) -> None:
+        """Run it once."""
+
+
+class Runner(Protocol):
+    """Executes the kernels of one artefact."""
+
+    def array(self, shape: tuple[int, ...], dtype: str) -> Array:
+        """Zero-filled host memory that programs may be bound to."""
+
+    def bind(
+        self,
+        plan: Plan,
+        entry: str,
+        dims: Mapping[str, int],
+        params: Mapping[str, str],
+        spaces: Mapping[str, Mapping[str, Array]],
+    ) -> Program:
+        """Link an entry for these dimensions over these arrays."""
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """What a target made of a module: its plan, and facts for the manifest (compiler flags, CPU features, chip)."""
+
+    plan: Plan
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of machine.
+
+    ``emit(module, entries, folder)`` writes kernels and build products below ``folder``. ``pack(module, stored, form)``
+    gives the weights function for a layout that the plan asks for, ``unpack`` undoes it. ``open(folder, facts,
+    threads)`` gives the runner, or a UserError when this machine cannot run it.
+    """
+
+    name: str
+    doc: str
+    emit: Callable[[Module, tuple[str, ...], Path], Emitted]
+    pack: Callable[[Module, TensorType, str], Function]
+    unpack: Callable[[Array, str, TensorType], Array]
+    open: Callable[[Path, Mapping[str, Any], int | None], Runner]
+
+
+def target_names() -> list[str]:
+    """Names of the installed targets, sorted."""
+    return sorted(point.name for point in entry_points(group=GROUP))
+
+
+def find_target(name: str) -> Target:
+    """The target of that name; a UserError naming the installed ones if there is none."""
+    for point in entry_points(group=GROUP, name=name):
+        target: Target = point.load()
+        return target
+    raise UserError(f"there is no target {name!r}", where="--target", fix=f"use one of {', '.join(target_names())}")

@@ -1,0 +1,126 @@
+"""Which values get memory, and which are computed inside the loops that use them.
+
+A kernel's loops may evaluate elementwise ops, views and gathers on the fly. A value is *kept* (gets a buffer) when
+something needs it in memory, when recomputing it would cost more than reading it, or when state that it reads is about
+to be updated in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dsv4c.ir.core import Function, Op, Value
+from dsv4c.ir.registry import REGISTRY
+from dsv4c.ir.types import TensorType, is_linear
+
+HEAVY = frozenset({"exp", "log", "log1p", "sin", "cos", "sqrt", "rsqrt", "div"})
+STRUCTURAL = frozenset({"get", "bundle", "call"})
+CHEAP_NODES = 8  # a value of at most this many operations is recomputed by each of its users
+MOST_NODES = 48  # a longer chain is cut, to keep kernels readable and quick to compile
+
+
+class Fusion:
+    """The decisions for one function: ``kept(value)``, and ``producer(value)`` for the others."""
+
+    def __init__(self, function: Function) -> None:
+        self.producers: dict[int, Op] = {id(r): op for op in function.ops for r in op.results}
+        self.users = _users(function)
+        self._kept = {id(r) for r in function.results}
+        self._added: list[Op] = []
+        self._size: dict[int, int] = {}
+        self._heavy: dict[int, bool] = {}
+        updated = _updated(function)
+        for op in function.ops:
+            if op.name not in STRUCTURAL:
+                self._decide(op, updated)
+
+    def kept(self, value: Value) -> bool:
+        """Whether the value has memory of its own (parameters and parts of bundles do)."""
+        op = self.producers.get(id(value))
+        return op is None or op.name in STRUCTURAL or id(value) in self._kept
+
+    def producer(self, value: Value) -> Op:
+        """The op that defines a value which is not kept."""
+        return self.producers[id(value)]
+
+    def add_kept(self, op: Op) -> None:
+        """Register an op that lowering itself adds; its result is kept."""
+        self._added.append(op)  # keeps its values alive: decisions are filed under their id
+        self.producers[id(op.results[0])] = op
+        self._kept.add(id(op.results[0]))
+
+    def weight(self, value: Value) -> Value | None:
+        """The checkpoint weight that ``value`` is, under reshapes and casts only; None if it is anything else."""
+        op = self.producers.get(id(value))
+        while op is not None and op.name in ("reshape", "cast"):
+            value = op.operands[0]
+            op = self.producers.get(id(value))
+        return value if op is not None and op.name == "get" and not is_linear(value.type) else None
+
+    def _decide(self, op: Op, updated: set[int]) -> None:
+        inlinable = REGISTRY[op.name].kind in ("elementwise", "view") and not _joins_last_axis(op)
+        reads_updated = any(is_linear(o.type) and id(o) in updated for o in op.operands)
+        if not inlinable or reads_updated:
+            self._kept.update(id(r) for r in op.results)
+        for operand in op.operands:
+            if not self.kept(operand) and self._too_costly(op, operand):
+                self._kept.add(id(operand))
+        (first, *_) = op.results
+        inlined = [o for o in op.operands if not self.kept(o)]
+        self._size[id(first)] = 1 + sum(self._size.get(id(o), 1) for o in inlined)
+        self._heavy[id(first)] = op.name in HEAVY or any(self._heavy.get(id(o), False) for o in inlined)
+        if self._must_keep(op):
+            self._kept.add(id(first))
+
+    def _too_costly(self, user: Op, operand: Value) -> bool:
+        """A heavy operand that the user's loops would evaluate more than once."""
+        repeated = user.name in ("broadcast_to", "gather") or user.results[0].type != operand.type
+        grows = repeated and user.name not in ("cast", "bitcast", "reshape", "transpose", "slice", "sum", "max", "concat")
+        same_shape = isinstance(user.results[0].type, TensorType) and user.results[0].shape == operand.shape
+        return self._heavy.get(id(operand), False) and grows and not same_shape
+
+    def _needs_memory(self, user: Op, value: Value) -> bool:
+        if user.name in ("call", "bundle"):
+            return True
+        # Weights of matrix products are packed ahead of time, whatever reshapes and casts stand before them.
+        packed = user.name in ("matmul", "ragged_matmul") and user.operands[1] is value and self.weight(value) is not None
+        positions = _MEMORY_OPERANDS.get(user.name, ())
+        return not packed and any(user.operands[i] is value for i in positions)
+
+    def _must_keep(self, op: Op) -> bool:
+        (first, *_) = op.results
+        users = self.users.get(id(first), [])
+        if any(self._needs_memory(user, first) for user in users):
+            # A reshape of kept memory is that memory under another shape.
+            return op.name != "reshape" or not self.kept(op.operands[0])
+        size, heavy = self._size[id(first)], self._heavy[id(first)]
+        if REGISTRY[op.name].kind == "view" or not op.operands:
+            return size > MOST_NODES
+        return size > MOST_NODES or (len(users) > 1 and (heavy or size > CHEAP_NODES))
+
+
+def _users(function: Function) -> dict[int, list[Op]]:
+    out: dict[int, list[Op]] = {}
+    for op in function.ops:
+        for operand in op.operands:
+            out.setdefault(id(operand), []).append(op)
+    return out
+
+
+def _updated(function: Function) -> set[int]:
+    """Values that scatter or a callee may write to, also as a part of a bundle."""
+    found: set[int] = set()
+    for op in reversed(function.ops):
+        if op.name in ("scatter", "call") or (op.name in ("bundle", "get") and id(op.results[0]) in found):
+            found.update(id(o) for o in op.operands if is_linear(o.type))
+    return found
+
+
+def _joins_last_axis(op: Op) -> bool:
+    # Joining along the innermost axis inside a vector loop would be a branch per lane: such a concat is a kernel.
+    return op.name == "concat" and op.attrs["axis"] == op.results[0].tensor.rank - 1
+
+
+_MEMORY_OPERANDS: dict[str, Iterable[int]] = {
+    "matmul": (0, 1), "ragged_matmul": (0, 1, 2), "topk": (0,), "argmax": (0,), "cumsum": (0,), "scatter": (1, 2), "bundle": (0,),
+}

@@ -1,0 +1,113 @@
+"""Checks of one model against what transformers computed: the arrays that ``make_tiny.golden`` makes.
+
+The bar is 1e-4 on fp32 logits: the order of sums differs, nothing else does; 2e-6 is what is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsv4c.driver.compile import open_model
+from dsv4c.frontend.loading import add_load_functions, stream_weights
+from dsv4c.ir.interp import run, tree, zeros
+from dsv4c.ir.types import leaves
+from dsv4c.models.build import build_module
+from dsv4c.runtime.session import Session
+
+Array = np.ndarray[Any, Any]
+Golden = Mapping[str, Array]
+BAR = 1e-4
+# How 40 positions are fed; the last number is padding added to every chunk.
+FEEDINGS = {
+    "prefill": ([40], 0),
+    "chunked": ([5, 11, 13, 11], 0),
+    "padded": ([5, 11, 13, 11], 3),
+    "decode": ([33] + [1] * 7, 0),
+    "token by token": ([1] * 40, 0),
+}
+Step = Callable[[Array, int, int], Array]
+
+
+def feed(step: Step, tokens: Array, chunks: list[int], padding: int) -> Array:
+    """Logits of all positions when the tokens arrive in chunks."""
+    past, out = 0, []
+    for count in chunks:
+        padded = np.zeros((tokens.shape[0], count + padding), np.int32)
+        padded[:, :count] = tokens[:, past : past + count]
+        out.append(step(padded, past, count)[:, :count])
+        past += count
+    return np.concatenate(out, axis=1)
+
+
+def compiled_step(session: Session, batch: int, capacity: int) -> Step:
+    state = session.state(batch, capacity)
+    bound: dict[int, Any] = {}
+
+    def step(tokens: Array, past: int, new: int) -> Array:
+        length = tokens.shape[1]
+        if length not in bound:
+            bound[length] = session.bind("step_all", batch, length, capacity, state)
+        for name, data in (("tokens", tokens), ("past", past), ("new", new)):
+            bound[length].inputs[name][...] = data
+        bound[length].program.run()
+        return np.array(bound[length].logits)
+
+    return step
+
+
+def interpreted_step(folder: Path, batch: int, capacity: int) -> Step:
+    model = open_model(str(folder))
+    assert model.checkpoint is not None and model.sources is not None
+    module = build_module(model.config, "f32")
+    calls = add_load_functions(module, model.config, model.sources, "f32")
+    weights, kept = (module.functions["step_all"].params[i].type for i in (3, 4))
+    wanted = [(path, "") for path, _ in leaves(weights)]
+    stream = stream_weights(module, model.checkpoint, model.config, calls, wanted, lambda path, form: None)
+    bundle = tree(weights, {path: array for path, _, array in stream})
+    state = zeros(kept, {"B": batch, "T": capacity})
+
+    def step(tokens: Array, past: int, new: int) -> Array:
+        nonlocal state
+        counts = [np.full(batch, n, np.int32) for n in (past, new)]
+        dims = {"B": batch, "S": tokens.shape[1], "T": capacity}
+        logits, state = run(module, "step_all", [tokens, *counts, bundle, state], dims)
+        return np.asarray(logits)
+
+    return step
+
+
+def check_feeding(step: Step, golden: Golden, feeding: str) -> None:
+    """All logits of ``golden`` when the tokens are fed in one of the ways of FEEDINGS."""
+    logits = feed(step, golden["tokens"].astype(np.int32), *FEEDINGS[feeding])
+    assert np.abs(logits - golden["logits"]).max() <= BAR
+
+
+def numbered(golden: Golden) -> Iterator[tuple[list[int], list[int], Array]]:
+    """(prompt, new tokens, logits of every position fed) of the three greedy runs."""
+    for i in range(3):
+        yield [int(t) for t in golden[f"prompt_{i}"]], [int(t) for t in golden[f"new_{i}"]], golden[f"steps_{i}"]
+
+
+def check_greedy(session: Session, golden: Golden) -> None:
+    """The tokens of each run, and the logits on the way."""
+    for prompt, new, steps in numbered(golden):
+        out = session.generate_batch([prompt], len(new), logits=True)
+        assert out.tokens == [new]
+        assert out.logits is not None and np.abs(out.logits[0] - steps).max() <= BAR
+
+
+def check_batch(session: Session, golden: Golden) -> None:
+    """The three runs as one batch of different lengths give what each gave alone."""
+    prompts, news, steps = zip(*numbered(golden), strict=True)
+    count = min(map(len, news))
+    out = session.generate_batch(prompts, count, logits=True)
+    assert out.tokens == [new[:count] for new in news]
+    assert out.logits is not None
+    for row, prompt in enumerate(prompts):
+        fed = len(prompt) + count - 1
+        assert np.abs(out.logits[row, :fed] - steps[row][:fed]).max() <= BAR
+        assert np.isnan(out.logits[row, fed:]).all()
