@@ -91,17 +91,26 @@ def _tensors(arena: Array, spaces: Spaces) -> Callable[[Slice], Any]:
 
 
 def _block(arena: Array, spaces: Spaces, blocks: dict[tuple[str, str], Any], s: Slice) -> Any:
+    """The memory that a slice lies in, as bytes; ValueError when the slice is larger."""
     if s.space == "arena":
+        _check_room(s, arena.nbytes - s.offset)
         return tvm.runtime.from_dlpack(arena[s.offset :])
     key = (s.space, s.key)
+    array = spaces[s.space][s.key]
+    _check_room(s, array.nbytes)
     if key not in blocks:
-        blocks[key] = tvm.runtime.from_dlpack(_bytes(spaces[s.space][s.key]))
+        blocks[key] = tvm.runtime.from_dlpack(_bytes(array))
     return blocks[key]
+
+
+def _check_room(s: Slice, room: int) -> None:
+    # TVM makes views without looking; a kernel would then read or write past the end.
+    need = prod(s.shape) * DTYPES[s.dtype].itemsize
+    if need > room:
+        raise ValueError(f"{s.space} {s.key}: {list(s.shape)} of {s.dtype} needs {need} bytes, the array has {room}")
 
 
 def _bytes(array: Array) -> Array:
     """An array as bytes, because DLPack in numpy does not know bfloat16; empty arrays borrow one cache line."""
-    if array.nbytes < ALIGN and array.base is None:
-        raise ValueError("arrays for kernels come from aligned()")
     flat: Array = array.reshape(-1).view(np.int8) if array.nbytes else aligned((ALIGN,), "i8")
     return flat
