@@ -13,8 +13,14 @@ from tvm import te
 from tvm.s_tir import Schedule
 
 import dsv4c.targets.tvm.kernels as kernels
+from dsv4c.frontend.presets import load_preset
+from dsv4c.models.build import build_module
+from dsv4c.models.config import Indexer, Moe, Rope, V4Config, Yarn
 from dsv4c.targets.tvm.host import cpu_features, host_target, missing_features, set_threads
 from dsv4c.targets.tvm.kernels import NR, Kernel, argmax, cumsum, expr, gemm, grouped, merge, pack, scatter, topk
+from dsv4c.targets.tvm.loops import Nest
+from dsv4c.targets.tvm.lower import KernelTable, lower
+from dsv4c.targets.tvm.templates import LOWER
 
 BF16 = ml_dtypes.bfloat16
 NUMPY = {"float32": np.float32, "float16": np.float16, "bfloat16": BF16, "int32": np.int32}
@@ -255,13 +261,13 @@ def test_argmax(rows, n):
         assert (index == x.argmax(axis=1)).all()
 
 
-def vectorised_predicates(script: str) -> list[str]:
+def vectorised_predicates(script: str, predicate: str = r"T\.where|\bif\b|if_then_else") -> list[str]:
     """Lines with a predicate inside a vectorised loop."""
     found, loops = [], []
     for line in script.splitlines():
         indent = len(line) - len(line.lstrip())
         loops = [depth for depth in loops if depth < indent]
-        if loops and re.search(r"T\.where|\bif\b|if_then_else", line):
+        if loops and re.search(predicate, line):
             found.append(line.strip())
         if "T.vectorized(" in line:
             loops.append(indent)
@@ -379,3 +385,66 @@ def test_functions_call_no_library():
 
 def test_package_exports_what_it_lists():
     assert all(hasattr(kernels, name) for name in kernels.__all__)
+
+
+class Recorded(KernelTable):
+    """A table that also keeps what each loop nest was built from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nests: dict[str, Nest] = {}
+
+    def get(self, stem, text, build):
+        name = super().get(stem, text, build)
+        if isinstance(getattr(build, "__self__", None), Nest):
+            self.nests[name] = build.__self__
+        return name
+
+
+TINY = V4Config(
+    "deepseek_v4", 128, 64, 5, 4, 32, 24, 8, ("window", "csa", "hca", "csa", "hca"), 4, 8, ("hash",) + ("learned",) * 4,
+    Indexer(32, 16, 3), 2, 16, Moe(8, 3, 1, 32, 1.5, "sqrtsoftplus"), 10.0, 4, 20, 1e-6, Rope(8, 1e4),
+    Rope(8, 160000.0, Yarn(4.0, 64)), 1e-6, 256,
+)  # fmt: skip
+
+
+@cache
+def model_kernels(name: str) -> Recorded:
+    table = Recorded()
+    config, dtype = (TINY, "f32") if name == "tiny" else (load_preset(name), "bf16")
+    lower(build_module(config, dtype), ("step", "step_all"), table, LOWER)
+    return table
+
+
+@pytest.mark.parametrize("model", ["tiny", "deepseek-v4-pro", "deepseek-v3.2"])
+class TestModelSchedules:
+    def test_products_use_vectors_and_threads(self, model):
+        scripts = {
+            n: k.after.script() for n, k in model_kernels(model).kernels.items() if n.startswith(("gemm", "grouped"))
+        }
+        assert scripts
+        assert [n for n, s in scripts.items() if "T.vectorized(" not in s or "T.parallel(" not in s] == []
+
+    def test_no_predicates_in_vector_loops(self, model):
+        bad = {n: vectorised_predicates(k.after.script(), r"T\.where") for n, k in model_kernels(model).kernels.items()}
+        assert {n: lines for n, lines in bad.items() if lines} == {}
+
+    def test_static_inner_axes_are_vectors(self, model):
+        table, plain = model_kernels(model), []
+        for name, nest in table.nests.items():
+            op = nest.op
+            reduces = op.name in ("sum", "max")
+            shapes = [o.shape for o in op.operands] if reduces or op.name == "concat" else [nest.out.shape]
+            lanes = all(s and isinstance(s[-1], int) and s[-1] % 16 == 0 for s in shapes)
+            if (
+                lanes
+                and not (reduces and shapes[0][-1] == 16)
+                and "T.vectorized(" not in table.kernels[name].after.script()
+            ):
+                plain.append((name, nest.text))
+        assert plain == []
+
+    def test_large_work_is_parallel(self, model):
+        table = model_kernels(model)
+        large = {n for n, nest in table.nests.items() if any(not isinstance(e, int) for e in nest.out.shape)}
+        assert [n for n in sorted(large) if "T.parallel(" not in table.kernels[n].after.script()] == []

@@ -1,0 +1,1 @@
+"""TIR for hardware with a cache: lowering, kernels, and the library they compile to."""

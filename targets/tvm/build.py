@@ -63,7 +63,11 @@ def _start_helpers(functions: Mapping[str, Any], folder: Path, workers: int) -> 
     command = [sys.executable, "-m", __name__, str(source), str(folder)]
     return [
         subprocess.Popen(
-            [*command, str(first), str(workers)], env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            [*command, str(first), str(workers)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for first in range(1, workers)
     ]

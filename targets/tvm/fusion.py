@@ -29,6 +29,7 @@ class Fusion:
         self._added: list[Op] = []
         self._size: dict[int, int] = {}
         self._heavy: dict[int, bool] = {}
+        self._named: dict[int, bool] = {}
         updated = _updated(function)
         for op in function.ops:
             if op.name not in STRUCTURAL:
@@ -65,8 +66,13 @@ class Fusion:
         for operand in op.operands:
             if not self.kept(operand) and self._too_costly(op, operand):
                 self._kept.add(id(operand))
+        if op.name == "gather" and self._named.get(id(op.operands[1]), False):
+            # An index is written several times, and TIR allows a name to be bound only once.
+            self._kept.add(id(op.operands[1]))
         (first, *_) = op.results
         inlined = [o for o in op.operands if not self.kept(o)]
+        binds = op.name in HEAVY or (isinstance(first.type, TensorType) and first.dtype in ("bf16", "f16"))
+        self._named[id(first)] = binds or any(self._named.get(id(o), False) for o in inlined)
         self._size[id(first)] = 1 + sum(self._size.get(id(o), 1) for o in inlined)
         self._heavy[id(first)] = op.name in HEAVY or any(self._heavy.get(id(o), False) for o in inlined)
         if self._must_keep(op):
@@ -75,7 +81,16 @@ class Fusion:
     def _too_costly(self, user: Op, operand: Value) -> bool:
         """A heavy operand that the user's loops would evaluate more than once."""
         repeated = user.name in ("broadcast_to", "gather") or user.results[0].type != operand.type
-        grows = repeated and user.name not in ("cast", "bitcast", "reshape", "transpose", "slice", "sum", "max", "concat")
+        grows = repeated and user.name not in (
+            "cast",
+            "bitcast",
+            "reshape",
+            "transpose",
+            "slice",
+            "sum",
+            "max",
+            "concat",
+        )
         same_shape = isinstance(user.results[0].type, TensorType) and user.results[0].shape == operand.shape
         return self._heavy.get(id(operand), False) and grows and not same_shape
 
@@ -83,7 +98,9 @@ class Fusion:
         if user.name in ("call", "bundle"):
             return True
         # Weights of matrix products are packed ahead of time, whatever reshapes and casts stand before them.
-        packed = user.name in ("matmul", "ragged_matmul") and user.operands[1] is value and self.weight(value) is not None
+        packed = (
+            user.name in ("matmul", "ragged_matmul") and user.operands[1] is value and self.weight(value) is not None
+        )
         positions = _MEMORY_OPERANDS.get(user.name, ())
         return not packed and any(user.operands[i] is value for i in positions)
 
@@ -122,5 +139,11 @@ def _joins_last_axis(op: Op) -> bool:
 
 
 _MEMORY_OPERANDS: dict[str, Iterable[int]] = {
-    "matmul": (0, 1), "ragged_matmul": (0, 1, 2), "topk": (0,), "argmax": (0,), "cumsum": (0,), "scatter": (1, 2), "bundle": (0,),
+    "matmul": (0, 1),
+    "ragged_matmul": (0, 1, 2),
+    "topk": (0,),
+    "argmax": (0,),
+    "cumsum": (0,),
+    "scatter": (1, 2),
+    "bundle": (0,),
 }

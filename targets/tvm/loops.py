@@ -17,12 +17,11 @@ from dsv4c.ir.core import Op, Value
 from dsv4c.ir.dims import Extent, Shape
 from dsv4c.ir.types import TensorType
 
+from .elements import Elements, concat_begins, used_extents
 from .fusion import Fusion
 from .kernels.kernel import Kernel, finish
-from .scalar import DTYPE, NARROW, Elements, Expr, concat_begins, convert, int64, number, stored, used_extents
-
-LANES = 16  # f32 lanes of a 512-bit register
-SERIAL_BELOW = 16384  # elements: starting the threads costs more than this much elementwise work
+from .scalar import DTYPE, NARROW, Expr, convert, int64, number, stored
+from .schedules import SCHEDULES, schedule_map
 
 
 @dataclass
@@ -56,10 +55,10 @@ class Nest:
     def __init__(self, fusion: Fusion, op: Op) -> None:
         self.fusion, self.op, self.signature = fusion, op, Signature()
         self.out = op.results[0]
-        parts = [self._describe(o) for o in op.operands] if op.name in ROOTS else [self._describe_op(op)]
-        self.text = f"{op.name if op.name in ROOTS else 'map'}{_attrs(op)}({'; '.join(parts)}) -> {self.out.type}"
+        parts = [self._describe(o) for o in op.operands] if op.name in SCHEDULES else [self._describe_op(op)]
+        self.text = f"{op.name if op.name in SCHEDULES else 'map'}{_attrs(op)}({'; '.join(parts)}) -> {self.out.type}"
         self.signature.need(*(concat_begins(op) if op.name == "concat" else ()))
-        self.signature.need(*self.out.shape, *(x for o in op.operands for x in o.shape if op.name in ROOTS))
+        self.signature.need(*self.out.shape, *(x for o in op.operands for x in o.shape if op.name in SCHEDULES))
 
     @property
     def inputs(self) -> list[tuple[Value, Shape]]:
@@ -90,7 +89,7 @@ class Nest:
         """Write and schedule the kernel under ``name``."""
         before = self._write(name)
         sch = Schedule(before)
-        ROOTS.get(self.op.name, schedule_map)(sch, self)
+        SCHEDULES.get(self.op.name, schedule_map)(sch, self.op)
         return finish(before, sch, name)
 
     def _write(self, name: str) -> Any:
@@ -105,7 +104,9 @@ class Nest:
                     for i, (value, shape) in enumerate(self.inputs)
                 ]
                 self._buffers = buffers
-                out = T.arg("out", T.Buffer(_extents(elements, self.out.shape or (1,)), DTYPE[self.out.dtype], align=64))
+                out = T.arg(
+                    "out", T.Buffer(_extents(elements, self.out.shape or (1,)), DTYPE[self.out.dtype], align=64)
+                )
                 for var in bound.values():
                     T.arg(var.name, var)
                 WRITERS.get(self.op.name, write_map)(self, elements, out)
@@ -159,16 +160,13 @@ class _AsInlined(Fusion):
         return value is not self._value and super().kept(value)
 
 
-def _store_block(
-    name: str, e: Elements, type_: TensorType, out: Any, element: Any, offset: Any = None
-) -> None:
+def _store_block(name: str, e: Elements, type_: TensorType, out: Any, element: Any, offset: Any = None) -> None:
     shape, dtype = type_.shape, type_.dtype
     extents = _extents(e, shape or (1,))
-    with T.grid(*extents) as loops:
-        with T.sblock(name):
-            axes = [T.axis.spatial(x, i) for x, i in zip(extents, _vars(loops), strict=True)]
-            target = offset(axes) if offset else axes
-            T.buffer_store(out, stored(element(axes if shape else []), dtype), target)
+    with T.grid(*extents) as loops, T.sblock(name):
+        axes = [T.axis.spatial(x, i) for x, i in zip(extents, _vars(loops), strict=True)]
+        target = offset(axes) if offset else axes
+        T.buffer_store(out, stored(element(axes if shape else []), dtype), target)
 
 
 def write_concat(nest: Nest, e: Elements, out: Any) -> None:
@@ -208,98 +206,18 @@ def _reduction_block(op: Op, e: Elements, source: Value, target: Any, wide: str)
     rank = source.tensor.rank
     order = [i for i in range(rank) if i != axis] + [axis]
     extents = _extents(e, tuple(source.shape[i] for i in order))
-    with T.grid(*extents) as loops:
-        with T.sblock("reduce"):
-            *outer, last = _vars(loops)
-            axes = [T.axis.spatial(x, i) for x, i in zip(extents[:-1], outer, strict=True)]
-            along = T.axis.reduce(extents[-1], last)
-            index = [*axes[:axis], along, *axes[axis:]]
-            place = axes or [T.axis.spatial(1, int64(0))]
-            lowest = number(float("-inf"), "f32") if wide == "f32" else tirx.min_value(DTYPE[wide])
-            with T.init():
-                T.buffer_store(target, tirx.const(0, DTYPE[wide]) if op.name == "sum" else lowest, place)
-            element = convert(e.at(source, index), source.dtype, wide)
-            held = target[tuple(place)]
-            T.buffer_store(target, held + element if op.name == "sum" else tirx.max(held, element), place)
+    with T.grid(*extents) as loops, T.sblock("reduce"):
+        *outer, last = _vars(loops)
+        axes = [T.axis.spatial(x, i) for x, i in zip(extents[:-1], outer, strict=True)]
+        along = T.axis.reduce(extents[-1], last)
+        index = [*axes[:axis], along, *axes[axis:]]
+        place = axes or [T.axis.spatial(1, int64(0))]
+        lowest = number(float("-inf"), "f32") if wide == "f32" else tirx.min_value(DTYPE[wide])
+        with T.init():
+            T.buffer_store(target, tirx.const(0, DTYPE[wide]) if op.name == "sum" else lowest, place)
+        element = convert(e.at(source, index), source.dtype, wide)
+        held = target[tuple(place)]
+        T.buffer_store(target, held + element if op.name == "sum" else tirx.max(held, element), place)
 
 
 WRITERS = {"concat": write_concat, "sum": write_reduction, "max": write_reduction}
-
-
-def schedule_map(sch: Any, nest: Nest) -> None:
-    """Outer axes in parallel, the innermost in vectors where its extent is a multiple of the lanes."""
-    _schedule_store(sch, "map", nest.out.shape)
-
-
-def schedule_concat(sch: Any, nest: Nest) -> None:
-    """Every part like a map."""
-    for number_, part in enumerate(nest.op.operands):
-        _schedule_store(sch, f"part{number_}", part.shape)
-
-
-def _schedule_store(sch: Any, block: str, shape: Shape) -> None:
-    loops = list(sch.get_loops(sch.get_sblock(block)))
-    inner = shape[-1] if shape else 1
-    if isinstance(inner, int) and inner % LANES == 0:
-        outer, lanes = sch.split(loops.pop(), [None, LANES])
-        sch.vectorize(lanes)
-        loops.append(outer)
-    elif len(loops) > 1:
-        loops.pop()  # an inner axis of odd or unknown length stays a plain loop for LLVM's vectoriser
-    if _large(shape):
-        sch.parallel(sch.fuse(*loops) if len(loops) > 1 else loops[0])
-
-
-def _large(shape: Shape) -> bool:
-    total: Extent = 1
-    for extent in shape:
-        total = total * extent
-    return not isinstance(total, int) or total >= SERIAL_BELOW
-
-
-def schedule_reduction(sch: Any, nest: Nest) -> None:
-    """Rows in parallel; lanes along the reduced axis when it is innermost and known, else along the innermost kept one."""
-    source = nest.op.operands[0]
-    axis: Any = nest.op.attrs["axis"]
-    rank, inner, length = source.tensor.rank, source.shape[-1], source.shape[axis]
-    block = sch.get_sblock("reduce")
-    *outer, along = sch.get_loops(block)
-    if axis == rank - 1:
-        if isinstance(length, int) and length % LANES == 0 and length > LANES and outer and source.dtype != "bool":
-            _lanes_along(sch, block, outer, along)
-        elif outer and _large(source.shape):
-            sch.parallel(sch.fuse(*outer) if len(outer) > 1 else outer[0])
-    elif isinstance(inner, int) and inner % LANES == 0:
-        *rows, last = outer
-        chunk, lanes = sch.split(last, [None, LANES])
-        sch.reorder(*rows, chunk, along, lanes)
-        sch.vectorize(lanes)
-        task = sch.fuse(*rows, chunk) if rows else chunk
-        sch.parallel(task)
-        zero = sch.decompose_reduction(block, along)
-        sch.vectorize(sch.get_loops(zero)[-1])
-    elif len(outer) > 1 and _large(source.shape):
-        # Unknown inner length: reduce row by row, innermost kept axis as the plain inner loop.
-        *rows, last = outer
-        sch.reorder(*rows, along, last)
-        sch.parallel(sch.fuse(*rows) if len(rows) > 1 else rows[0])
-        sch.decompose_reduction(block, along)
-
-
-def _lanes_along(sch: Any, block: Any, outer: list[Any], along: Any) -> None:
-    """LANES partial results side by side, combined at the end of each row."""
-    _, lanes = sch.split(along, [None, LANES])
-    partial = sch.rfactor(lanes, factor_axis=0)
-    task_loops = sch.get_loops(block)[:-1]
-    task = sch.fuse(*task_loops) if len(task_loops) > 1 else task_loops[0]
-    sch.parallel(task)
-    sch.compute_at(partial, task)
-    lane, step = sch.get_loops(partial)[-2:]
-    sch.reorder(step, lane)
-    sch.vectorize(lane)
-    zero = sch.decompose_reduction(partial, step)
-    sch.vectorize(sch.get_loops(zero)[-1])
-    sch.set_scope(partial, 0, "local")
-
-
-ROOTS: dict[str, Any] = {"concat": schedule_concat, "sum": schedule_reduction, "max": schedule_reduction}

@@ -63,7 +63,9 @@ def _reachable(module: Module, entries: tuple[str, ...]) -> set[str]:
 class FunctionLowering:
     """Lowers one function, op by op."""
 
-    def __init__(self, module: Module, function: Function, plan: Plan, table: KernelTable, templates: Templates) -> None:
+    def __init__(
+        self, module: Module, function: Function, plan: Plan, table: KernelTable, templates: Templates
+    ) -> None:
         self.module, self.function, self.plan, self.table, self.templates = module, function, plan, table, templates
         self.fusion = Fusion(function)
         self.steps: list[Launch | CallSite] = []
@@ -80,7 +82,13 @@ class FunctionLowering:
         results = tuple(self._result(i, r) for i, r in enumerate(self.function.results))
         buffers, slots = assign_slots(self.steps, {n: (c * BITS[d] // 8, c, d) for n, (c, d) in self.temps.items()})
         return PlanFunction(
-            self.function.name, self.function.symbols, tuple(self.steps), buffers, slots, results, self.function.requires
+            self.function.name,
+            self.function.symbols,
+            tuple(self.steps),
+            buffers,
+            slots,
+            results,
+            self.function.requires,
         )
 
     def _reserve_results(self) -> None:
@@ -124,7 +132,8 @@ class FunctionLowering:
             if value.dtype not in DTYPE:
                 raise IRError(
                     f"{self.function.name}:{op.loc}",
-                    f"{op.name}: {value.dtype} is for storage only; cast to {', '.join(COMPUTE_FLOATS)} in a weights function",
+                    f"{op.name}: {value.dtype} is for storage only; "
+                    f"cast to {', '.join(COMPUTE_FLOATS)} in a weights function",
                     op,
                 )
 
@@ -135,7 +144,9 @@ class FunctionLowering:
         callee = self.plan.functions[str(op.attrs["callee"])]
         params = self.module.functions[callee.name].params
         args = {p.name: self._tree(o) for p, o in zip(params, op.operands, strict=True)}
-        results = tuple(self._receive(tree, value, args) for tree, value in zip(callee.results, op.results, strict=True))
+        results = tuple(
+            self._receive(tree, value, args) for tree, value in zip(callee.results, op.results, strict=True)
+        )
         pairs: Any = op.attrs["dims"]
         self.steps.append(CallSite(callee.name, args, results, dict(pairs), op.loc))
 
@@ -207,5 +218,3 @@ def _in_caller(tree: RefTree, args: Mapping[str, RefTree]) -> RefTree:
 
 def _stem(op: Op) -> str:
     return op.name if op.name in ("sum", "max", "concat") else "map"
-
-

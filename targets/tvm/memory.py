@@ -13,7 +13,9 @@ TYPICAL = 512  # what every symbol is taken for when slots of different symbolic
 Sizes = Mapping[str, tuple[Extent, Extent, str]]  # name -> bytes, elements, dtype
 
 
-def assign_slots(steps: Sequence[Launch | CallSite], temps: Sizes) -> tuple[dict[str, Buffer], tuple[tuple[Extent, ...], ...]]:
+def assign_slots(
+    steps: Sequence[Launch | CallSite], temps: Sizes
+) -> tuple[dict[str, Buffer], tuple[tuple[Extent, ...], ...]]:
     """Slots in order of first use; a free slot of the nearest typical size is taken first. Deterministic."""
     first, last = _lifetimes(steps)
     free: list[int] = []
@@ -47,7 +49,7 @@ def _take(free: list[int], members: list[list[Extent]], size: Extent) -> int:
 
 
 def _typical(size: Extent) -> int:
-    return evaluate(size, {s: TYPICAL for s in symbols(size)})
+    return evaluate(size, dict.fromkeys(symbols(size), TYPICAL))
 
 
 def _distinct(sizes: Sequence[Extent]) -> tuple[Extent, ...]:
@@ -65,7 +67,9 @@ def _lifetimes(steps: Sequence[Launch | CallSite]) -> tuple[dict[str, int], dict
 
 
 def _temps(step: Launch | CallSite) -> Iterator[str]:
-    trees: list[RefTree] = [v.ref for v in step.args] if isinstance(step, Launch) else [*step.args.values(), *step.results]
+    trees: list[RefTree] = (
+        [v.ref for v in step.args] if isinstance(step, Launch) else [*step.args.values(), *step.results]
+    )
     while trees:
         tree = trees.pop(0)
         if isinstance(tree, dict):

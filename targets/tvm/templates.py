@@ -53,7 +53,9 @@ def lower_matmul(f: FunctionLowering, op: Op) -> None:
 
 def _static_groups(f: FunctionLowering, op: Op, groups: Shape, a: Value) -> Shape:
     if groups and a.shape[:-2] != groups:
-        raise IRError(f"{f.function.name}:{op.loc}", f"groups {groups} of the weight against {a.shape[:-2]}; they must agree")
+        raise IRError(
+            f"{f.function.name}:{op.loc}", f"groups {groups} of the weight against {a.shape[:-2]}; they must agree"
+        )
     return groups
 
 
@@ -77,7 +79,9 @@ def _same_batch(f: FunctionLowering, a: Value, b: Value) -> tuple[Value, Value, 
     for value in (a, b):
         shape = (*lead, *value.shape[-2:])
         same = value.shape == shape
-        wide.append(value if same else f.materialise("broadcast_to", value, {"shape": shape}, TensorType(shape, value.dtype)))
+        wide.append(
+            value if same else f.materialise("broadcast_to", value, {"shape": shape}, TensorType(shape, value.dtype))
+        )
     return wide[0], wide[1], lead
 
 
@@ -100,7 +104,9 @@ def _panels(n: Extent) -> Extent:
     return (n + (NR - 1)) // NR
 
 
-def _gemm(f: FunctionLowering, a: Value, out: Value, panels: Ref, lead: Shape, nk: tuple[Extent, Extent], dtype: str) -> None:
+def _gemm(
+    f: FunctionLowering, a: Value, out: Value, panels: Ref, lead: Shape, nk: tuple[Extent, Extent], dtype: str
+) -> None:
     n, k = nk
     types = (DTYPE[a.dtype], DTYPE[dtype], DTYPE[out.dtype])
     batch = product(lead)
@@ -128,11 +134,19 @@ def lower_ragged(f: FunctionLowering, op: Op) -> None:
     if f.fusion.weight(w) is None:
         raise IRError(f"{f.function.name}:{op.loc}", "the matrices of a ragged product must be weights")
     begins = f.temp(experts + 1, "i32")
-    f.launch(_kernel(f, "offsets", offsets, experts=known(experts)), (f.view(counts), View(begins, (experts + 1,), "i32")), (experts,))
+    f.launch(
+        _kernel(f, "offsets", offsets, experts=known(experts)),
+        (f.view(counts), View(begins, (experts + 1,), "i32")),
+        (experts,),
+    )
     types = (DTYPE[x.dtype], DTYPE[w.dtype], DTYPE[out.dtype])
     kernel = _kernel(f, "grouped", grouped, experts=known(experts), n=known(n), k=known(k), m=known(m), types=types)
     panels = View(weight_panels(f, w, experts, n, k), (experts, _panels(n), k, NR), w.dtype)
-    f.launch(kernel, (f.view(x), View(begins, (experts + 1,), "i32"), panels, View(f.place(out), out.shape, out.dtype)), (m, experts, n, k))
+    f.launch(
+        kernel,
+        (f.view(x), View(begins, (experts + 1,), "i32"), panels, View(f.place(out), out.shape, out.dtype)),
+        (m, experts, n, k),
+    )
 
 
 def lower_topk(f: FunctionLowering, op: Op) -> None:
@@ -151,7 +165,9 @@ def lower_argmax(f: FunctionLowering, op: Op) -> None:
     rank = x.tensor.rank
     if axis != rank - 1:
         perm = (*(i for i in range(rank) if i != axis), axis)
-        x = f.materialise("transpose", x, {"perm": perm}, TensorType(tuple(x.shape[int(str(p))] for p in perm), x.dtype))
+        x = f.materialise(
+            "transpose", x, {"perm": perm}, TensorType(tuple(x.shape[int(str(p))] for p in perm), x.dtype)
+        )
     if x.dtype in NARROW:
         x = f.materialise("cast", x, {"dtype": "f32"}, TensorType(x.shape, "f32"))
     rows, n = product(x.shape[:-1]), x.shape[-1]
@@ -184,11 +200,20 @@ def lower_scatter(f: FunctionLowering, op: Op) -> None:
     batch, capacity = product(x.shape[:batch_axes]), x.shape[batch_axes]
     width, count = product(x.shape[batch_axes + 1 :]), index.shape[-1]
     kernel = _kernel(
-        f, "scatter", scatter, width=known(width), batch=known(batch), capacity=known(capacity), count=known(count),
-        dtype=DTYPE[x.dtype], index=DTYPE[index.dtype],
+        f,
+        "scatter",
+        scatter,
+        width=known(width),
+        batch=known(batch),
+        capacity=known(capacity),
+        count=known(count),
+        dtype=DTYPE[x.dtype],
+        index=DTYPE[index.dtype],
     )
     args = (
-        View(f.place(out), (batch, capacity, width), x.dtype), f.view(index, (batch, count)), f.view(rows, (batch, count, width))
+        View(f.place(out), (batch, capacity, width), x.dtype),
+        f.view(index, (batch, count)),
+        f.view(rows, (batch, count, width)),
     )
     f.launch(kernel, args, (batch, capacity, count, width))
 

@@ -11,6 +11,7 @@ from functools import cache
 from tvm.s_tir import Schedule
 from tvm.script import tirx as T
 
+from .expr import widen
 from .kernel import ITEM_BYTES, Kernel, finish, specialise
 
 CHUNK = 64  # columns per task, added side by side
@@ -20,7 +21,8 @@ CHUNK = 64  # columns per task, added side by side
 def cumsum_func(dtype: str):
     """Unscheduled running sum over column chunks; the first row is a copy."""
 
-    wide = "float32" if dtype in ("bfloat16", "float16") else dtype
+    narrow = dtype in ("bfloat16", "float16")
+    wide, load = ("float32", widen) if narrow else (dtype, lambda x: x)
 
     @T.prim_func(s_tir=True)
     def cumsum(pX: T.handle, pY: T.handle, outer: T.int64, n: T.int64, inner: T.int64):
@@ -37,15 +39,13 @@ def cumsum_func(dtype: str):
                     acc[k] = T.cast(0, wide)
                 for i in range(n):
                     for k in range(T.min(inner - vc * CHUNK, T.int64(CHUNK))):
-                        acc[k] = acc[k] + T.cast(X[vo, i, vc * CHUNK + k], wide)
+                        acc[k] = acc[k] + load(X[vo, i, vc * CHUNK + k])
                         Y[vo, i, vc * CHUNK + k] = T.cast(acc[k], dtype)
 
     return cumsum
 
 
-def cumsum(
-    name: str, *, n: int | None, inner: int | None, outer: int | None = None, dtype: str = "float32"
-) -> Kernel:
+def cumsum(name: str, *, n: int | None, inner: int | None, outer: int | None = None, dtype: str = "float32") -> Kernel:
     """Running sums, of narrow floats in float32; parallel over outer entries and column chunks."""
     before = specialise(cumsum_func(dtype), name, {"outer": outer, "n": n, "inner": inner})
     sch = Schedule(before)

@@ -145,3 +145,16 @@ def sqrt(x: Expr) -> Expr:
 def rsqrt(x: Expr) -> Expr:
     """1 / sqrt(x) within 1.5 units."""
     return _f(1.0) / tirx.sqrt(x)
+
+
+def widen(x: Expr) -> Expr:
+    """A float32 from a narrower float.
+
+    Not a plain cast for bfloat16: BF16StorageLegalize of TVM 0.27 reads the type of the cast's operand after it has
+    changed it in place, and then converts the bits as a number, where nothing else refers to the operand.
+    """
+    x = tirx.convert(x)
+    if x.ty.dtype != "bfloat16":
+        return x.astype("float32")
+    whole = tirx.reinterpret("uint16", x).astype("uint32")
+    return tirx.reinterpret("float32", whole << tirx.const(16, "uint32"))

@@ -15,6 +15,7 @@ from functools import cache
 from tvm.s_tir import Schedule
 from tvm.script import tirx as T
 
+from .expr import widen
 from .kernel import ITEM_BYTES, Kernel, finish, specialise
 
 NR = 32  # panel width: two 512-bit accumulators per row
@@ -50,13 +51,13 @@ def gemm_func(mr: int, nr: int, types: tuple[str, str, str], batch: str):
         for g, i, k in T.grid(batch, (M + (mr - 1)) // mr * mr, K):
             with T.sblock("widen"):
                 vg, vi, vk = T.axis.remap("SSS", [g, i, k])
-                wide[vg, vi, vk] = T.cast(A[rows(vg, T.min(vi, M - 1), vk)], "float32")
+                wide[vg, vi, vk] = widen(A[rows(vg, T.min(vi, M - 1), vk)])
         for g, jo, i, k, ji in T.grid(batch, (N + (nr - 1)) // nr, (M + (mr - 1)) // mr * mr, K, NR):
             with T.sblock("product"):
                 vg, vo, vi, vk, vj = T.axis.remap("SSSRS", [g, jo, i, k, ji])
                 with T.init():
                     acc[vg, vo, vi, vj] = T.float32(0)
-                acc[vg, vo, vi, vj] += wide[vg, vi, vk] * T.cast(B[panels(vg, vo, vk, vj)], "float32")
+                acc[vg, vo, vi, vj] += wide[vg, vi, vk] * widen(B[panels(vg, vo, vk, vj)])
         for g, jo, i in T.grid(batch, (N + (nr - 1)) // nr, (M + (mr - 1)) // mr * mr):
             with T.sblock("store"):
                 vg, vo, vi = T.axis.remap("SSS", [g, jo, i])

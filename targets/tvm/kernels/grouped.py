@@ -13,6 +13,7 @@ from functools import cache
 from tvm.s_tir import Schedule
 from tvm.script import tirx as T
 
+from .expr import widen
 from .gemm import MR, NR
 from .kernel import ITEM_BYTES, Kernel, finish, specialise
 
@@ -24,9 +25,7 @@ def grouped_func(mr: int, nr: int, types: tuple[str, str, str]):
     NR = T.int64(nr)
 
     @T.prim_func(s_tir=True)
-    def grouped(
-        pX: T.handle, pO: T.handle, pW: T.handle, pY: T.handle, M: T.int64, E: T.int64, N: T.int64, K: T.int64
-    ):
+    def grouped(pX: T.handle, pO: T.handle, pW: T.handle, pY: T.handle, M: T.int64, E: T.int64, N: T.int64, K: T.int64):
         T.func_attr({"tirx.noalias": True})
         X = T.match_buffer(pX, (M, K), x, align=ITEM_BYTES[x])
         offsets = T.match_buffer(pO, (E + 1,), "int32", align=4)
@@ -47,16 +46,15 @@ def grouped_func(mr: int, nr: int, types: tuple[str, str, str]):
                         for i, k in T.grid(T.int64(mr), K):
                             with T.sblock("widen"):
                                 vi, vk = T.axis.remap("SS", [i, k])
-                                wide[vi, vk] = T.cast(
-                                    X[T.min(T.int64(offsets[ve]) + vt * mr + vi, T.int64(offsets[ve + 1]) - 1), vk],
-                                    "float32",
+                                wide[vi, vk] = widen(
+                                    X[T.min(T.int64(offsets[ve]) + vt * mr + vi, T.int64(offsets[ve + 1]) - 1), vk]
                                 )
                         for i, k, j in T.grid(T.int64(mr), K, NR):
                             with T.sblock("product"):
                                 vi, vk, vj = T.axis.remap("SRS", [i, k, j])
                                 with T.init():
                                     acc[vi, vj] = T.float32(0)
-                                acc[vi, vj] += wide[vi, vk] * T.cast(W[ve, vo, vk, vj], "float32")
+                                acc[vi, vj] += wide[vi, vk] * widen(W[ve, vo, vk, vj])
                         for i in range(T.int64(mr)):
                             with T.sblock("store"):
                                 vi = T.axis.spatial(T.int64(mr), i)

@@ -1,5 +1,8 @@
 # mypy: ignore-errors
-"""Where each group begins: counts int32 [E] -> offsets int32 [E + 1]. Launch: counts, offsets, then E if it was None."""
+"""Where each group begins: counts int32 [E] -> offsets int32 [E + 1].
+
+Launch: counts, offsets, then E if it was None.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from .kernel import Kernel, finish, specialise
 
 
 @T.prim_func(s_tir=True)
-def offsets_func(pC: T.handle, pO: T.handle, E: T.int64):
+def offsets_func(pC: T.handle, pO: T.handle, E: T.int64):  # noqa: D103 - TVMScript takes no docstring
     T.func_attr({"tirx.noalias": True})
     counts = T.match_buffer(pC, (E,), "int32", align=4)
     offsets = T.match_buffer(pO, (E + 1,), "int32", align=4)

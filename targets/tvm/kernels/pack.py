@@ -8,18 +8,26 @@ from __future__ import annotations
 
 from functools import cache
 
+from tvm.ir import Expr
 from tvm.s_tir import Schedule
 from tvm.script import tirx as T
 
+from .expr import widen
 from .gemm import NR
 from .kernel import ITEM_BYTES, Kernel, finish, specialise
 
 LINE = 16  # columns of the source per step of a transposing pack: one cache line of float32
 
 
+def unchanged(x: Expr) -> Expr:
+    """The element as it is."""
+    return x
+
+
 @cache  # parsing costs 0.3 s
 def pack_nk(nr: int, src: str, dst: str):
     """Transposing pack: one cache line of each source row at a time, so that few lines are live."""
+    load = unchanged if src == dst else widen
 
     @T.prim_func(s_tir=True)
     def pack(pB: T.handle, pP: T.handle, batch: T.int64, N: T.int64, K: T.int64):
@@ -33,7 +41,7 @@ def pack_nk(nr: int, src: str, dst: str):
                 T.writes(P[vg, vo, vk * LINE : T.min(vk * LINE + LINE, K), 0 : T.int64(nr)])
                 for j in range(T.min(N - vo * nr, T.int64(nr))):
                     for k in range(T.min(K - vk * LINE, T.int64(LINE))):
-                        P[vg, vo, vk * LINE + k, j] = T.cast(B[vg, vo * nr + j, vk * LINE + k], dst)
+                        P[vg, vo, vk * LINE + k, j] = T.cast(load(B[vg, vo * nr + j, vk * LINE + k]), dst)
                 for j in range(T.min(N - vo * nr, T.int64(nr)), T.int64(nr)):
                     for k in range(T.min(K - vk * LINE, T.int64(LINE))):
                         P[vg, vo, vk * LINE + k, j] = T.cast(T.float32(0), dst)
@@ -44,6 +52,7 @@ def pack_nk(nr: int, src: str, dst: str):
 @cache  # parsing costs 0.3 s
 def pack_kn(nr: int, src: str, dst: str):
     """Copying pack: one row of a panel at a time."""
+    load = unchanged if src == dst else widen
 
     @T.prim_func(s_tir=True)
     def pack(pB: T.handle, pP: T.handle, batch: T.int64, N: T.int64, K: T.int64):
@@ -57,12 +66,12 @@ def pack_kn(nr: int, src: str, dst: str):
                 T.writes(P[vg, vo, vk, 0 : T.int64(nr)])
                 if vo * nr + nr <= N:
                     for j in T.vectorized(T.int64(nr)):
-                        P[vg, vo, vk, j] = T.cast(B[vg, vk, vo * nr + j], dst)
+                        P[vg, vo, vk, j] = T.cast(load(B[vg, vk, vo * nr + j]), dst)
                 else:
                     for j in range(T.int64(nr)):  # not vectorised: TVM 0.27 cannot store a broadcast bfloat16
                         P[vg, vo, vk, j] = T.cast(T.float32(0), dst)
                     for j in range(N - vo * nr):
-                        P[vg, vo, vk, j] = T.cast(B[vg, vk, vo * nr + j], dst)
+                        P[vg, vo, vk, j] = T.cast(load(B[vg, vk, vo * nr + j]), dst)
 
     return pack
 

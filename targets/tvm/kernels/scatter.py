@@ -22,9 +22,7 @@ def scatter_func(dtype: str, index: str):
     """Unscheduled scatter; s is the innermost task loop, so that writes to one row keep their order."""
 
     @T.prim_func(s_tir=True)
-    def scatter(
-        pS: T.handle, pI: T.handle, pR: T.handle, batch: T.int64, R: T.int64, S: T.int64, W: T.int64
-    ):
+    def scatter(pS: T.handle, pI: T.handle, pR: T.handle, batch: T.int64, R: T.int64, S: T.int64, W: T.int64):
         T.func_attr({"tirx.noalias": True})
         state = T.match_buffer(pS, (batch, R, W), dtype, align=ITEM_BYTES[dtype])
         idx = T.match_buffer(pI, (batch, S), index, align=ITEM_BYTES[index])

@@ -38,9 +38,7 @@ def few_func(k: int):
                 rank = T.sblock_alloc_buffer(((N + (LANES - 1)) // LANES * LANES,), "int64")
                 best = T.sblock_alloc_buffer((T.int64(LANES),), "int64", scope="local")
                 for i in range(N):
-                    rank[i] = T.bitwise_or(
-                        T.shift_left(T.int64(key(X[vr, i])), T.int64(32)), T.int64(0x7FFFFFFF) - i
-                    )
+                    rank[i] = T.bitwise_or(T.shift_left(T.int64(key(X[vr, i])), T.int64(32)), T.int64(0x7FFFFFFF) - i)
                 for i in range(N, (N + (LANES - 1)) // LANES * LANES):
                     rank[i] = NONE
                 for n in range(T.int64(k)):
