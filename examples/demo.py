@@ -1,7 +1,7 @@
 """The whole road on a small real checkpoint: compile, run, compare with transformers, prove every function.
 
 ``make demo`` runs this. The checkpoint in ``examples/tiny-v4`` was written by transformers 5.23, by the script
-``tests/make_tiny.py``; ``tokens.json`` beside it holds what transformers generated from it.
+``examples/make_tiny.py``; ``tokens.json`` beside it holds what transformers generated from it.
 """
 
 from __future__ import annotations

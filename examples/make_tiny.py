@@ -2,8 +2,8 @@
 
 Needs torch and transformers 5.23 (the test suite itself does not). Two uses:
 
-    python tests/make_tiny.py all                      # everything under tests/data and examples/tiny-v4
-    python tests/make_tiny.py v4-odd OUT --seed 3 --dtype bfloat16 --set num_hidden_layers=2
+    python examples/make_tiny.py all                      # everything under tests/data and examples/tiny-v4
+    python examples/make_tiny.py v4-odd OUT --seed 3 --dtype bfloat16 --set num_hidden_layers=2
 
 A model folder holds what ``save_pretrained`` writes. Weights follow architectures.md §14: one generator; parameters
 sorted by name, 1 + 0.1 randn for one-dimensional ones with "norm" in the name, else 0.05 randn; then buffers sorted
