@@ -70,7 +70,7 @@ def signature(function: Function) -> object:
     ]
     params = [(p.name, p.type) for p in function.params]
     results = [order[id(r)] for r in function.results]
-    return function.name, params, ops, results, function.requires, function.kind, function.sources
+    return function.name, params, ops, results, function.requires, function.kind
 
 
 def assert_round_trip(module: Module) -> str:
@@ -124,7 +124,7 @@ func twice(%x: f32[S, 2]) {
   return %0
 }
 
-weights func pack(%up: bf16[2, 4] from "layers.{i}.up", %down: bf16[4, 2] from "layers.{i}.\\"down\\"") {
+weights func pack(%up: bf16[2, 4], %down: bf16[4, 2]) {
   %0: bf16[2, 2] = matmul(%up, %down, out="", trans_b=false) @gemm
   return %0
 }
@@ -242,7 +242,6 @@ def test_operand_order_decides_what_is_inline() -> None:
     [
         (lambda m: setattr(m, "name", "a b"), "'a b' cannot be written as a name"),
         (lambda m: setattr(m.functions["f"], "kind", "kernel"), "kind 'kernel'"),
-        (lambda m: setattr(m.functions["f"], "sources", ("a", "b")), "2 sources for 1 parameters"),
         (lambda m: setattr(m.functions["f"].params[0], "name", "0"), "'0' cannot be written as a name"),
     ],
 )
@@ -317,7 +316,7 @@ class Grower:
                     self.add(*self.move(b))
             results = self.pick(st.lists(st.sampled_from(self.pool), max_size=3)) + self.states
             kind = self.pick(st.sampled_from(("block", "weights")))
-            b.done(*results, kind=kind, sources=[f"{{i}}.{p}" for p in params] if kind == "weights" else ())
+            b.done(*results, kind=kind)
 
     def callee(self) -> tuple[Function | None, dict[str, Extent]]:
         if not self.module.functions or self.pick(st.booleans()):
@@ -441,7 +440,6 @@ def test_bad_text(body: str, place: str, message: str) -> None:
         ("module m entry f func f(%x: f32[], %x: f32[]) { return }", "<text>:1:36: value %x is defined already"),
         ("module m entry f func f(%0: f32[]) { return }", "<text>:1:25: %0 is no name of a parameter"),
         ("module m entry f func f(%x: steady f32[2]) { return }", "<text>:1:29: unexpected 'steady' before a tensor"),
-        ('module m entry f func f(%x: f32[] from "a", %y: f32[]) { return }', "<text>:1:45: %y has no source"),
     ],
 )
 def test_bad_header(text: str, message: str) -> None:

@@ -74,12 +74,12 @@ class Builder:
             (self._scalars[key],) = self.emit("const", (), {"data": (number,), "shape": (), "dtype": dtype})
         return self._scalars[key]
 
-    def done(self, *results: Value, kind: str = "block", sources: Sequence[str] = ()) -> Function:
-        """Close the function and add it to the module; ``kind`` and ``sources`` as in ``Function``."""
+    def done(self, *results: Value, kind: str = "block") -> Function:
+        """Close the function and add it to the module; ``kind`` as in ``Function``."""
         if self.name in self.module.functions:
             raise IRError(self.name, "a function of this name exists")
         function = Function(
-            self.name, self.params, tuple(self._ops), results, tuple(self._requires.values()), kind, tuple(sources)
+            self.name, self.params, tuple(self._ops), results, tuple(self._requires.values()), kind
         )
         self.module.functions[self.name] = function
         return function

@@ -141,8 +141,7 @@ class Op:
 class Function:
     """A block. ``requires`` are pairs of extents that must be equal when the symbols are bound.
 
-    ``kind`` is ``block`` for model code and ``weights`` for arithmetic that runs once, when a checkpoint is packed;
-    a parameter of a weights function carries the template of the tensor it reads in ``sources``.
+    ``kind`` is ``block`` for model code and ``weights`` for arithmetic that runs once, when a checkpoint is packed.
     """
 
     name: str
@@ -151,7 +150,6 @@ class Function:
     results: tuple[Value, ...]
     requires: tuple[tuple[Extent, Extent], ...] = ()
     kind: str = "block"
-    sources: tuple[str, ...] = ()
 
     @property
     def symbols(self) -> tuple[str, ...]:

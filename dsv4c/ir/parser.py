@@ -74,7 +74,7 @@ class _Statement(NamedTuple):
 class _FunctionText(NamedTuple):
     kind: str
     name: Token
-    params: tuple[tuple[Token, _TypeText, str | None], ...]
+    params: tuple[tuple[Token, _TypeText], ...]
     requires: tuple[tuple[Extent, Extent], ...]
     statements: tuple[_Statement, ...]
     returned: tuple[Token, ...]  # the keyword, then the operands
@@ -165,7 +165,8 @@ def _pairs(self: object, *items: Any) -> tuple[Any, ...]:
 class _Records(Transformer[Token, Any]):
     """What each rule of the grammar stands for; lark calls these while it parses."""
 
-    field = result = part = attr = params = requires = require = statements = returned = results = values = _pairs
+    field = result = part = attr = param = params = requires = require = _pairs
+    statements = returned = results = values = _pairs
 
     def start(self, name: Token, entry: Token, *items: _NamedType | _FunctionText) -> _ModuleText:
         types = [item for item in items if isinstance(item, _NamedType)]
@@ -195,9 +196,6 @@ class _Records(Transformer[Token, Any]):
 
     def function(self, kind: Token, name: Token, *rest: Any) -> _FunctionText:
         return _FunctionText("weights" if kind.startswith("weights") else "block", name, *rest)
-
-    def param(self, name: Token, type_: _TypeText, source: str | None = None) -> tuple[Token, _TypeText, str | None]:
-        return name, type_, source
 
     def statement(self, results: tuple[Any, ...], call: _Call, loc: Token | None = None) -> _Statement:
         place = "" if loc is None else str(loc[1:])
@@ -304,11 +302,11 @@ class _Body(Builder):
     """Builds one function; equalities that the text does not require are errors."""
 
     def __init__(self, reader: _Reader, text: _FunctionText) -> None:
-        _unique([name for name, _, _ in text.params], "value")
-        for name, _, _ in text.params:
+        _unique([name for name, _ in text.params], "value")
+        for name, _ in text.params:
             if not name[1:].isidentifier():
                 raise _TextError(name, f"{name} is no name of a parameter; use letters, digits and _, no digit first")
-        types = {str(name[1:]): reader.type(type_) for name, type_, _ in text.params}
+        types = {str(name[1:]): reader.type(type_) for name, type_ in text.params}
         super().__init__(reader.module, str(text.name), **types)
         self._reader, self._text = reader, text
         self._requires = {(str(left), str(right)): (left, right) for left, right in text.requires}
@@ -328,18 +326,11 @@ class _Body(Builder):
             with self.scope(statement.loc):
                 self._append(statement)
         keyword, *results = self._text.returned
-        function = self.done(*map(self._operand, results), kind=self._text.kind, sources=self._sources())
+        function = self.done(*map(self._operand, results), kind=self._text.kind)
         try:
             verify_function(self.module, function)
         except IRError as error:
             raise _TextError(self._tokens.get(id(error.op), keyword), str(error)) from None
-
-    def _sources(self) -> tuple[str, ...]:
-        sources = [source for _, _, source in self._text.params if source is not None]
-        if sources and len(sources) != len(self._text.params):
-            bare = next(name for name, _, source in self._text.params if source is None)
-            raise _TextError(bare, f"{bare} has no source, other parameters have; add `from` and a string")
-        return tuple(sources)
 
     def _append(self, statement: _Statement) -> None:
         at, op, operands, attrs = statement.call

@@ -97,12 +97,8 @@ class _FunctionPrinter:
         return "\n".join(lines)
 
     def _params(self) -> Iterator[str]:
-        function = self._function
-        if function.sources and len(function.sources) != len(function.params):
-            raise IRError(function.name, f"has {len(function.sources)} sources for {len(function.params)} parameters")
-        for position, param in enumerate(function.params):
-            source = f" from {_attr_text(function.sources[position])}" if function.sources else ""
-            yield f"{self._names[id(param)]}: {_type_text(param.type, self._bundles)}{source}"
+        for param in self._function.params:
+            yield f"{self._names[id(param)]}: {_type_text(param.type, self._bundles)}"
 
     def _absorb(self, position: int, operands: Sequence[Value], loc: str) -> None:
         """Mark the ops that run up to ``position``, last first, as long as each is the next operand's definition."""

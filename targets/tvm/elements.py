@@ -20,16 +20,24 @@ Index = Sequence[Expr]
 class Elements:
     """Turns values into expressions. ``load(value, shape)`` gives the buffer of a kept value under a shape.
 
+    ``root`` is the value that the kernel makes: kept, but computed here and not loaded.
+
     A bf16 or f16 element is an f32 expression whose number the narrow type can hold (``held``): expressions of TVM's
     own bfloat16 are widened late, by rules that write the operand of a rounding three times.
     """
 
-    def __init__(self, fusion: Fusion, load: Callable[[Value, Shape], Any], scalar: Callable[[str], Expr]) -> None:
-        self.fusion, self.load, self.scalar = fusion, load, scalar
+    def __init__(
+        self, fusion: Fusion, root: Value, load: Callable[[Value, Shape], Any], scalar: Callable[[str], Expr]
+    ) -> None:
+        self.fusion, self.root, self.load, self.scalar = fusion, root, load, scalar
+
+    def loaded(self, value: Value) -> bool:
+        """Whether the kernel reads the value from memory."""
+        return value is not self.root and self.fusion.kept(value)
 
     def at(self, value: Value, index: Index) -> Expr:
         """The element of ``value`` at ``index``."""
-        if self.fusion.kept(value):
+        if self.loaded(value):
             return self.read(value, value.shape, index)
         op = self.fusion.producer(value)
         if op.name in VIEWS:
@@ -80,7 +88,7 @@ def _extent(e: Elements, op: Op, index: Index) -> Expr:
 
 def _reshape(e: Elements, op: Op, index: Index) -> Expr:
     source, target = op.operands[0], op.results[0].shape
-    if e.fusion.kept(source):
+    if e.loaded(source):
         return e.read(source, target, index)
     return e.at(source, regroup(e, source.shape, target, index))
 

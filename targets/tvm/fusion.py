@@ -15,6 +15,7 @@ from dsv4c.ir.types import TensorType, is_linear
 
 HEAVY = frozenset({"exp", "log", "log1p", "sin", "cos", "sqrt", "rsqrt", "div"})
 STRUCTURAL = frozenset({"get", "bundle", "call"})
+EACH_ONCE = frozenset({"reshape", "transpose", "slice", "concat", "sum", "max"})  # read no element twice
 CHEAP_NODES = 8  # a value of at most this many operations is recomputed by each of its users
 MOST_NODES = 48  # a longer chain is cut, to keep kernels readable and quick to compile
 
@@ -80,19 +81,10 @@ class Fusion:
 
     def _too_costly(self, user: Op, operand: Value) -> bool:
         """A heavy operand that the user's loops would evaluate more than once."""
-        repeated = user.name in ("broadcast_to", "gather") or user.results[0].type != operand.type
-        grows = repeated and user.name not in (
-            "cast",
-            "bitcast",
-            "reshape",
-            "transpose",
-            "slice",
-            "sum",
-            "max",
-            "concat",
-        )
-        same_shape = isinstance(user.results[0].type, TensorType) and user.results[0].shape == operand.shape
-        return self._heavy.get(id(operand), False) and grows and not same_shape
+        if user.name in EACH_ONCE or not self._heavy.get(id(operand), False):
+            return False
+        result = user.results[0].type
+        return not isinstance(result, TensorType) or result.shape != operand.shape
 
     def _needs_memory(self, user: Op, value: Value) -> bool:
         if user.name in ("call", "bundle"):

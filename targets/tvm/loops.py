@@ -98,7 +98,7 @@ class Nest:
                 T.func_name(name)
                 T.func_attr({"tirx.noalias": True, "global_symbol": name})
                 bound = {str(s): tirx.Var(_scalar_name(i, s), "int64") for i, s in enumerate(self.scalars)}
-                elements = Elements(self.fusion, self._load, lambda s: bound[s])
+                elements = Elements(self.fusion, self.out, self._load, lambda s: bound[s])
                 buffers = [
                     T.arg(f"x{i}", T.Buffer(_extents(elements, shape), DTYPE[value.dtype], align=64))
                     for i, (value, shape) in enumerate(self.inputs)
@@ -140,24 +140,7 @@ def _vars(loops: Any) -> list[Any]:
 
 def write_map(nest: Nest, e: Elements, out: Any) -> None:
     """out[i] = expression, one block."""
-    _store_block("map", e, nest.out.tensor, out, lambda index: arithmetic_root(nest, e, index))
-
-
-def arithmetic_root(nest: Nest, e: Elements, index: list[Expr]) -> Expr:
-    """The element of the nest's own op, whose value is kept and so would otherwise be loaded."""
-    return Elements(_AsInlined(nest.fusion, nest.out), e.load, e.scalar).at(nest.out, index)
-
-
-class _AsInlined(Fusion):
-    """The same decisions, except that one value is computed here."""
-
-    def __init__(self, fusion: Fusion, value: Value) -> None:
-        self.__dict__.update(fusion.__dict__)
-        self._value = value
-
-    def kept(self, value: Value) -> bool:
-        """As the other fusion, except for the value itself."""
-        return value is not self._value and super().kept(value)
+    _store_block("map", e, nest.out.tensor, out, lambda index: e.at(nest.out, index))
 
 
 def _store_block(name: str, e: Elements, type_: TensorType, out: Any, element: Any, offset: Any = None) -> None:
