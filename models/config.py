@@ -29,6 +29,11 @@ class Rope:
     theta: float
     yarn: Yarn | None = None
 
+    @property
+    def factor(self) -> float:
+        """What cos and sin are multiplied with."""
+        return self.yarn.attention_factor if self.yarn else 1.0
+
 
 @dataclass(frozen=True)
 class Indexer:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from dsv4c.ir.builder import Builder, broadcast_to, bundle, call, gather, linear, reshape
 from dsv4c.ir.core import Function, Module, Value
 from dsv4c.ir.dims import symbol
+from dsv4c.ir.kernel_ops.norm import rms_norm
 from dsv4c.ir.types import Bundle, ListType, TensorType, Type
 
-from .blocks import last_rows, rms_norm
+from .blocks import last_rows
 from .config import Config, V4Config
 from .types import BundleNames, tensor_of
 from .weights import Leaf, hyper
@@ -88,7 +89,7 @@ def _backbone(module: Module, family: Family, common: dict[str, Type]) -> Functi
                 x, state = call(layer, x, tokens, past, new, all_weights[index], all_state[index])
                 after.append(state)
         with b.scope("norm"):
-            rows = rms_norm(family.closing(x, w), family.config.eps, w.norm)
+            rows = rms_norm(family.closing(x, w), w.norm, eps=family.config.eps)
         state_type = common["state"]
         assert isinstance(state_type, Bundle)
         return b.done(rows, bundle(state_type, bundle(None, *after)))

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from dsv4c.ir.builder import (
-    Builder,
-    call,
-    cast,
-    linear,
-    reshape,
-    split,
-    total,
-)
+from math import inf
+
+from dsv4c.ir.builder import Builder, call
 from dsv4c.ir.core import Function, Module, Value
+from dsv4c.ir.kernel_ops.hyper import hyper_head, hyper_post, hyper_pre
+from dsv4c.ir.kernel_ops.norm import rms_norm
 from dsv4c.ir.types import Bundle, TensorType
 
-from .blocks import expert_block, expert_bundles, moe, rms_norm, sigmoid, softmax
+from .blocks import expert_block, expert_bundles, moe
 from .config import V4Config
 from .skeleton import COUNTS, TOKENS, B, Family, S, build_entries, copies
 from .types import BundleNames
@@ -34,7 +30,7 @@ def build_v4(config: V4Config, dtype: str) -> Module:
         blocks.weights,
         blocks.state,
         opening=lambda x: copies(x, config.streams),
-        closing=lambda x, w: hyper_head(x, w.hc_head, config),
+        closing=lambda x, w: _head(x, w.hc_head, config),
     )
     build_entries(module, names, family)
     return module
@@ -88,18 +84,18 @@ class _Blocks:
             x, tokens, past, new, w, state = b.params
             with b.scope("attn"):
                 rows, spread, mix = call(pre, x, w.attn_hc)
-                y, state = call(attend, rms_norm(rows, eps, w.attn_norm), past, new, w.attn, state)
+                y, state = call(attend, rms_norm(rows, w.attn_norm, eps=eps), past, new, w.attn, state)
                 (x,) = call(post, y, x, spread, mix)
             with b.scope("ffn"):
                 rows, spread, mix = call(pre, x, w.ffn_hc)
-                (y,) = call(feed, rms_norm(rows, eps, w.ffn_norm), tokens, new, w.ffn)
+                (y,) = call(feed, rms_norm(rows, w.ffn_norm, eps=eps), tokens, new, w.ffn)
                 (x,) = call(post, y, x, spread, mix)
             return b.done(x, state)
 
     def _hyper(self) -> tuple[Function, Function]:
         if "hyper_pre" not in self._functions:
-            self._functions["hyper_pre"] = hyper_pre(self.module, self.streams, self._site, self.config)
-            self._functions["hyper_post"] = hyper_post(self.module, self.hidden, self.streams)
+            self._functions["hyper_pre"] = _hyper_pre(self.module, self.streams, self._site, self.config)
+            self._functions["hyper_post"] = _hyper_post(self.module, self.hidden, self.streams)
         return self._functions["hyper_pre"], self._functions["hyper_post"]
 
     def _attention(self, index: int) -> Function:
@@ -115,7 +111,7 @@ class _Blocks:
             weights = self.names.from_leaves(name, moe_leaves(c.moe, c.hidden, c.vocab, hashed), self.dtype)
             if "experts" not in self._functions:
                 records = expert_bundles(self.names, c.moe, c.hidden, self.dtype)
-                self._functions["experts"] = expert_block(self.module, self.hidden, records, c.moe, c.swiglu_limit)
+                self._functions["experts"] = expert_block(self.module, self.hidden, records, c.moe, _limit(c))
             with Builder(self.module, name, x=self.hidden, tokens=TOKENS, new=COUNTS, w=weights) as b:
                 x, tokens, new, w = b.params
                 y = moe(self._functions["experts"], x, tokens if hashed else None, new, w, c.moe)
@@ -123,53 +119,27 @@ class _Blocks:
         return self._functions[name]
 
 
-def _mixes(x: Value, w: Value, c: V4Config) -> Value:
-    """Projection of the normed, flattened streams ``[B, S, n, d]`` in fp32: ``[B, S, rows]`` (§5)."""
-    flat = reshape(x, B, S, c.streams * c.hidden)
-    return linear(rms_norm(cast(flat, "f32"), c.eps), w.fn)
+def _limit(c: V4Config) -> float:
+    return inf if c.swiglu_limit is None else c.swiglu_limit
 
 
-def hyper_pre(module: Module, streams: TensorType, weights: Bundle, c: V4Config) -> Function:
-    """First half of a hyper-connection site (§5): x [B, S, d], post f32 [B, S, n], C f32 [B, S, n, n]."""
-    n = c.streams
+def _hyper_pre(module: Module, streams: TensorType, weights: Bundle, c: V4Config) -> Function:
+    """The function ``hyper_pre`` (x, weights) -> (rows, post, mix) of every site (§5)."""
     with Builder(module, "hyper_pre", x=streams, w=weights) as b:
         x, w = b.params
-        mixes = _mixes(x, w, c)
-        scale, base = split(w.scale, 1, 1, 1), split(w.base, n, n, n * n)
-        pre, post, comb = (m * s + t for m, s, t in zip(split(mixes, n, n, n * n), scale, base, strict=True))
-        collapsed = _collapse(x, sigmoid(pre) + c.hc_eps)
-        with b.scope("sinkhorn"):
-            mix = sinkhorn(reshape(comb, B, S, n, n), c.sinkhorn_iters, c.hc_eps)
-        return b.done(collapsed, sigmoid(post) * 2.0, mix)
+        return b.done(
+            *hyper_pre(x, w.fn, w.base, w.scale, eps=c.eps, hc_eps=c.hc_eps, iterations=c.sinkhorn_iters)
+        )
 
 
-def sinkhorn(logits: Value, iterations: int, eps: float) -> Value:
-    """Softmax over rows, then columns first and rows, until the matrix is nearly doubly stochastic (§5)."""
-    mix = softmax(logits) + eps
-    mix = mix / (total(mix, -2, keep=True) + eps)
-    for _ in range(iterations - 1):
-        mix = mix / (total(mix, -1, keep=True) + eps)
-        mix = mix / (total(mix, -2, keep=True) + eps)
-    return mix
+def _hyper_post(module: Module, hidden: TensorType, streams: TensorType) -> Function:
+    """The function ``hyper_post`` (y, x, post, mix) -> x of every site (§5)."""
+    *lead, n, _ = streams.shape
+    post, mix = TensorType((*lead, n), "f32"), TensorType((*lead, n, n), "f32")
+    with Builder(module, "hyper_post", y=hidden, x=streams, post=post, mix=mix) as b:
+        return b.done(hyper_post(*b.params))
 
 
-def hyper_post(module: Module, hidden: TensorType, streams: TensorType) -> Function:
-    """Second half of a site: X'_k = post_k y + sum_j C[j, k] X_j, in fp32 with one cast out (§5)."""
-    _, _, n, d = streams.shape
-    post_type, mix_type = TensorType((B, S, n), "f32"), TensorType((B, S, n, n), "f32")
-    with Builder(module, "hyper_post", y=hidden, x=streams, post=post_type, mix=mix_type) as b:
-        y, x, post, mix = b.params
-        added = reshape(post, B, S, n, 1) * reshape(cast(y, "f32"), B, S, 1, d)
-        kept = total(reshape(mix, B, S, n, n, 1) * reshape(cast(x, "f32"), B, S, n, 1, d), axis=2)
-        return b.done(cast(added + kept, x.dtype))
-
-
-def _collapse(x: Value, weights: Value) -> Value:
-    """sum_k weights_k X_k: streams ``[B, S, n, d]`` to rows ``[B, S, d]``."""
-    wide = cast(x, "f32") * reshape(weights, *weights.shape, 1)
-    return cast(total(wide, axis=2), x.dtype)
-
-
-def hyper_head(x: Value, w: Value, c: V4Config) -> Value:
+def _head(x: Value, w: Value, c: V4Config) -> Value:
     """Streams to rows before the final norm (§5, HyperHead)."""
-    return _collapse(x, sigmoid(_mixes(x, w, c) * w.scale + w.base) + c.hc_eps)
+    return hyper_head(x, w.fn, w.base, w.scale, eps=c.eps, hc_eps=c.hc_eps)

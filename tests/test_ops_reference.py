@@ -332,8 +332,8 @@ def test_every_op_is_documented(name: str) -> None:
     assert op.doc and op.doc[0] == op.doc[0].strip() and not op.doc.endswith(".")
     assert all(meaning for meaning in op.attrs.values())
     if name not in STRUCTURAL:
-        named = {p.name for p in inspect.signature(op.infer).parameters.values() if p.name != "require"}
-        assert set(op.attrs) <= named or not op.attrs
+        keywords = inspect.signature(op.decompose or op.infer).parameters.values()
+        assert set(op.attrs) <= {p.name for p in keywords if p.name != "require"}
     assert op.kind in ("elementwise", "view", "other")
 
 

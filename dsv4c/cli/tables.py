@@ -62,6 +62,6 @@ def ops_command(as_json: bool) -> None:
             }
         )
     else:
-        show_table(("op", "kind", "attributes", "what it computes"), [
-            (op.name, op.kind, ", ".join(op.attrs), op.doc) for op in known
+        show_table(("op", "tier", "attributes", "what it computes"), [
+            (op.name, op.tier, ", ".join(op.attrs), op.doc) for op in known
         ])  # fmt: skip

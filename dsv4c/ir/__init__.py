@@ -2,3 +2,7 @@
 
 This package imports nothing else of the project.
 """
+
+from . import kernel_ops
+
+__all__ = ["kernel_ops"]

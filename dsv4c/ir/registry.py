@@ -41,7 +41,8 @@ class OpDef:
     ``infer(*operand_types, require=..., **attrs)`` gives the result types. ``reference(*arrays, **attrs)`` gives the
     numpy result, attributes with every dimension already a number. ``work`` gives the flops. ``kind`` is
     ``elementwise`` for ops that the CPU target may compute inside another kernel's loop, ``view`` for ops that only
-    renumber elements, ``other`` for the rest. ``attrs`` maps attribute names to their meaning.
+    renumber elements, ``other`` for the rest. ``attrs`` maps attribute names to their meaning. A kernel op has
+    ``decompose``, the function of core ops that everything else here follows from (``kernel_ops/define.py``).
     """
 
     name: str
@@ -52,6 +53,7 @@ class OpDef:
     kind: str
     attrs: Mapping[str, str]
     tier: str = "core"
+    decompose: Callable[..., Any] | None = None
 
     def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType], attrs: Kwargs) -> Cost:
         """Flops by dtype, and bytes when every operand and result crosses memory once."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from .core import Function, IRError, Module, Op, Value
 from .dims import Dim, Extent, symbols
 from .infer import infer
+from .kernel_ops.define import aliases
 from .registry import ShapeError, lookup
 from .types import children, is_linear, type_symbols
 
@@ -93,6 +94,8 @@ def _check_types(module: Module, op: Op, where: str, required: set[tuple[str, st
 
 
 def _consumed(op: Op, position: int) -> bool:
+    if op.name not in _CONSUMES and lookup(op.name).decompose:
+        return position in aliases(op).values()
     positions = _CONSUMES.get(op.name, ())
     return positions is None or position in positions
 
