@@ -35,6 +35,16 @@ class Builder:
         ACTIVE.pop()
 
     @property
+    def ops(self) -> tuple[Op, ...]:
+        """The ops appended so far."""
+        return tuple(self._ops)
+
+    @property
+    def requires(self) -> tuple[tuple[Extent, Extent], ...]:
+        """The equalities that could not be proven so far."""
+        return tuple(self._requires.values())
+
+    @property
     def loc(self) -> str:
         """The dotted place that ops appended now belong to."""
         return ".".join(self._scope)
@@ -78,9 +88,7 @@ class Builder:
         """Close the function and add it to the module; ``kind`` as in ``Function``."""
         if self.name in self.module.functions:
             raise IRError(self.name, "a function of this name exists")
-        function = Function(
-            self.name, self.params, tuple(self._ops), results, tuple(self._requires.values()), kind
-        )
+        function = Function(self.name, self.params, self.ops, results, self.requires, kind)
         self.module.functions[self.name] = function
         return function
 

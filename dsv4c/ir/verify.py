@@ -93,7 +93,8 @@ def _check_types(module: Module, op: Op, where: str, required: set[tuple[str, st
         raise IRError(where, f"{op.name}: results are {have}, expected {want}", op)
 
 
-def _consumed(op: Op, position: int) -> bool:
+def consumes(op: Op, position: int) -> bool:
+    """Whether an op hands on the state at an operand position; otherwise it only reads it."""
     if op.name not in _CONSUMES and lookup(op.name).decompose:
         return position in aliases(op).values()
     positions = _CONSUMES.get(op.name, ())
@@ -120,7 +121,7 @@ def _check_linear(function: Function) -> None:
                 if key in parts:
                     raise IRError(where, f"state part {key[1]!r} was taken out already at {parts[key]}", op)
                 parts[key] = where
-            elif _consumed(op, position):
+            elif consumes(op, position):
                 _refuse_parts(operand, parts, where, op)
                 gone[id(operand)] = where
     for result in function.results:
