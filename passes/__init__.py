@@ -1,1 +1,1 @@
-"""Module in, module out: one rewrite a file. None is here yet; the driver runs an empty pipeline."""
+"""Module in, module out: one rewrite a file. ``registry.PASSES`` lists them; the driver runs and proves them."""

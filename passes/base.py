@@ -37,6 +37,36 @@ class Log:
 
 
 @dataclass(frozen=True)
+class Derived:
+    """A weight that a pass adds: ``path`` in the new function (``w.qkv_a``) is what the weights function ``function``
+    of the new module makes of the leaves ``sources`` of the old function.
+    """
+
+    path: str
+    function: str
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A function of the old module and one of the new that compute the same; parameters are paired by name.
+
+    Attributes:
+        before: the old function.
+        after: the new one; it may take fewer parameters, and weights that ``derived`` makes. Results are paired in
+            order, and both have the same number of them.
+        dims: symbols of the old function that the new one has fixed, such as ``(("S", 1),)`` for decode.
+        given: integer operands that the new function takes for granted, such as ``(("past", 0),)`` for a prefill.
+    """
+
+    before: str
+    after: str
+    dims: tuple[tuple[str, int], ...] = ()
+    given: tuple[tuple[str, int], ...] = ()
+    derived: tuple[Derived, ...] = ()
+
+
+@dataclass(frozen=True)
 class Pass(ABC):
     """One rewriting of a module. Options are the fields of the subclass."""
 
@@ -49,6 +79,22 @@ class Pass(ABC):
     @abstractmethod
     def run(self, module: Module, log: Log) -> Module:
         """A new module; the given one is not changed."""
+
+    def pairs(self, before: Module, after: Module) -> tuple[Pair, ...]:
+        """Which functions the driver compares: by default the block functions that kept their name and signature.
+
+        A pass that changes signatures says here what became of each entry; an entry without a pair is an error.
+        """
+        return tuple(Pair(n, n) for n in before.functions if _same_signature(before, after, n))
+
+
+def _same_signature(before: Module, after: Module, name: str) -> bool:
+    old, new = before.functions[name], after.functions.get(name)
+    return new is not None and old.kind == "block" and _signature(old) == _signature(new)
+
+
+def _signature(function: Function) -> tuple[object, object]:
+    return [(p.name, p.type) for p in function.params], [r.type for r in function.results]
 
 
 def map_functions(module: Module, change: Callable[[Function], Function]) -> Module:
