@@ -1,4 +1,4 @@
-"""The one exception that a user of the command line is meant to read."""
+"""What a user of the command line is meant to read: input that cannot work, and a proof that failed."""
 
 
 class UserError(Exception):
@@ -18,3 +18,7 @@ class UserError(Exception):
         place = f"{self.where}: " if self.where else ""
         hint = f"; {self.fix}" if self.fix else ""
         return f"{place}{self.what}{hint}"
+
+
+class ProofError(Exception):
+    """A proof failed: the project's own work is wrong, not the user's input. The command line ends with code 1."""

@@ -13,6 +13,7 @@ import numpy as np
 from dsv4c.errors import UserError
 from dsv4c.ir.core import Function, Module
 from dsv4c.ir.types import TensorType
+from dsv4c.passes.base import Pass
 from dsv4c.plan import Plan
 
 Array = np.ndarray[Any, Any]
@@ -57,7 +58,8 @@ class Target:
 
     ``emit(module, entries, folder)`` writes kernels and build products below ``folder``. ``pack(module, stored, form)``
     gives the weights function for a layout that the plan asks for, ``unpack`` undoes it. ``open(folder, facts,
-    threads)`` gives the runner, or a UserError when this machine cannot run it.
+    threads)`` gives the runner, or a UserError when this machine cannot run it. ``pipeline`` are the passes that run
+    before ``emit``, in their order.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Target:
     pack: Callable[[Module, TensorType, str], Function]
     unpack: Callable[[Array, str, TensorType], Array]
     open: Callable[[Path, Mapping[str, Any], int | None], Runner]
+    pipeline: tuple[Pass, ...] = ()
 
 
 def target_names() -> list[str]:

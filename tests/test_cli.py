@@ -24,7 +24,9 @@ ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "examples" / "tiny-v4"
 GOLDEN = json.loads((TINY / "tokens.json").read_text())
 PROMPT = ",".join(map(str, GOLDEN["prompt"]))
-COMMANDS = ["compile", "export", "inspect", "models", "ops", "parse", "print", "run", "targets", "verify"]
+COMMANDS = [
+    "compile", "export", "inspect", "models", "ops", "opt", "parse", "passes", "print", "run", "targets", "verify",
+]  # fmt: skip
 Json = Callable[..., Any]
 Run = Callable[..., str]
 

@@ -15,7 +15,7 @@ ALLOWED = {
     "passes": {"ir"},
     "frontend": {"ir", "models", "errors"},
     "onnx": {"ir", "errors"},
-    "targets": {"ir", "plan", "errors", "runtime"},
+    "targets": {"ir", "passes", "plan", "errors", "runtime"},  # a target lists the passes that it wants
     "runtime": {"ir", "plan", "errors", "artefact", "targets"},
 }
 

@@ -1,8 +1,8 @@
 """The command line: one file a group of commands, and here what becomes of errors.
 
 Input that cannot work ends in one line on stderr, ``dsv4c: place: what is wrong; what would work``, and exit code 2,
-with nothing on stdout. Exit code 1 is a proof that failed. Commands import what they need when they run, so that
-``dsv4c --help`` is fast.
+with nothing on stdout. Exit code 1 is a proof that failed; its report may have several lines. Commands import what
+they need when they run, so that ``dsv4c --help`` is fast.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from types import FrameType
 
 import click
 
-from dsv4c.errors import UserError
+from dsv4c.errors import ProofError, UserError
 
 from .compile import compile_command
 from .export import export_command
 from .inspect import inspect_command
+from .passes import opt_command, passes_command
 from .run import run_command
 from .tables import models_command, ops_command, targets_command
 from .text import parse_command, print_command
@@ -35,7 +36,7 @@ BROKEN_PIPE = 141  # as a shell reports a process that SIGPIPE ended
     invoke_without_command=True,
     commands=[
         models_command, targets_command, ops_command, inspect_command, compile_command, run_command, verify_command,
-        print_command, parse_command, export_command,
+        print_command, parse_command, export_command, passes_command, opt_command,
     ],
 )  # fmt: skip
 @click.version_option(package_name="dsv4c", message="%(prog)s %(version)s")
@@ -85,6 +86,9 @@ def _guarded(arguments: Sequence[str] | None) -> int:
         return code
     except click.ClickException as error:
         return _refuse(_usage(error))
+    except ProofError as error:
+        click.echo("\n".join(map(_one_line, f"dsv4c: {error}".splitlines())), err=True)
+        return 1
     except (UserError, MemoryError) as error:
         return _refuse(str(error))
     except BrokenPipeError:

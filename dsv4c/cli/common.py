@@ -29,8 +29,8 @@ def emit_json(data: Mapping[str, object]) -> None:
     click.echo(json.dumps(data, allow_nan=False))
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table on stdout, as wide as the terminal or, in a pipe, as it needs. Numbers stand to the right."""
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], err: bool = False) -> None:
+    """A table on stdout (or stderr), as wide as the terminal or, in a pipe, as it needs. Numbers stand to the right."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -43,11 +43,11 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         table.add_column(name, justify="right" if body and numbers else "left", overflow="fold")
     for row in body:
         table.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
-    console = Console(width=None if sys.stdout.isatty() else 300)
+    console = Console(width=None if (sys.stderr if err else sys.stdout).isatty() else 300)
     with console.capture() as text:
         console.print(table)
     lines = (line.rstrip() for line in text.get().splitlines())
-    click.echo("\n".join(line for line in lines if line))
+    click.echo("\n".join(line for line in lines if line), err=err)
 
 
 @contextmanager

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from .common import dtype_option, emit_json, json_option, progress_line, show_table
+from .passes import explain_option, no_verify_option, show_outcome
 
 if TYPE_CHECKING:
+    from dsv4c.driver.explain import Outcome
     from dsv4c.plan import Plan
 
 
@@ -24,27 +26,34 @@ if TYPE_CHECKING:
 @dtype_option
 @click.option("--max-context", type=int, metavar="N", help="Longest sequence in tokens; the model's limit by default.")
 @click.option("--force", is_flag=True, help="Replace an artefact that is there already.")
+@explain_option
+@no_verify_option
 @json_option
 def compile_command(
     spec: str, target: str, out: Path, no_weights: bool, dtype: str | None, max_context: int | None, force: bool,
-    as_json: bool,
+    explain: bool, no_verify: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compile a model into a folder that can be run.
 
     SPEC is a Hugging Face folder (config.json and safetensors) or, with --no-weights, a released model by name.
+
+    With --explain, each pass is proven: functions are executed before and after it. --no-verify leaves that out.
     """
     from dsv4c.driver.compile import compile_model
 
-    start = perf_counter()
+    start, outcomes = perf_counter(), list["Outcome"]()
     with progress_line() as progress:
         compile_model(
             spec, out, target=target, dtype=dtype, max_context=max_context, weights=not no_weights, force=force,
-            progress=progress,
+            prove=explain and not no_verify, progress=progress, report=outcomes.append,
         )  # fmt: skip
     made = {**_summary(out), "seconds": round(perf_counter() - start, 3)}
     if as_json:
-        emit_json(made)
+        passes = {"passes": [ran.to_json() for ran in outcomes[0].ran]} if explain else {}
+        emit_json({**made, **passes})
     else:
+        if explain:
+            show_outcome(outcomes[0])
         shown = {key: f"{value:,}" if isinstance(value, int) else value for key, value in made.items()}
         show_table(("", ""), [(key.replace("_", " "), value) for key, value in shown.items()])
 

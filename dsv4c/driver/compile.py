@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from dsv4c.artefact import MODULE, PLAN, WeightsWriter, fresh_folder, seal, write_json
@@ -24,6 +25,9 @@ from dsv4c.models.config import Config
 from dsv4c.plan_json import plan_to_json
 from dsv4c.targets.target import Emitted, Target, find_target
 
+from .explain import Outcome, run_pipeline
+from .options import settings_of
+from .origin import Origin
 from .vectors import write_vectors
 
 ENTRIES = ("step", "step_all")
@@ -78,11 +82,15 @@ def compile_model(
     max_context: int | None = None,
     weights: bool = True,
     force: bool = False,
+    prove: bool = False,
     progress: Progress = lambda message: None,
+    report: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Path:
     """Compile a checkpoint folder or preset for a target into the folder ``out``; returns ``out``.
 
-    Raises UserError for every input that cannot work; nothing is left behind then.
+    With ``prove``, every pass of the target is executed before and after it. ``report`` receives what the passes did.
+
+    Raises UserError for every input that cannot work, and PassError for a pass that fails; nothing is left behind.
     """
     chosen = find_target(target)
     model = open_model(spec, weights)
@@ -93,12 +101,20 @@ def compile_model(
         )
     with fresh_folder(out, force) as folder:
         progress("building the module")
-        module = build_module(model.config, kind)
-        verify(module)
+        source = build_module(model.config, kind)
+        verify(source)
+        progress("running passes")
+        again = f"dsv4c opt {quote(spec)} --dtype {kind}"
+        outcome = run_pipeline(Origin(spec, source, model.config, kind), chosen.pipeline, prove, again)
+        report(outcome)
+        module = outcome.module
         progress("lowering and compiling kernels")
         emitted = chosen.emit(module, ENTRIES, folder)
         packs = _pack_functions(chosen, module, emitted)
-        index = _write_weights(module, model, kind, context, packs, folder, progress) if weights else {}
+        index = _write_weights(module, model, kind, packs, folder, progress) if weights else {}
+        if weights:
+            progress("test vectors")
+            _write_vectors(source, model, kind, context, folder)
         (folder / MODULE).write_text(to_text(module))
         write_json(folder / PLAN, plan_to_json(emitted.plan))
         seal(folder, _manifest(model, kind, context, chosen, emitted, module, index))
@@ -144,9 +160,9 @@ def _pack_functions(target: Target, module: Module, emitted: Emitted) -> Packs:
 
 
 def _write_weights(
-    module: Module, model: Model, dtype: str, context: int, packs: Packs, folder: Path, progress: Progress
+    module: Module, model: Model, dtype: str, packs: Packs, folder: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Stream the packed weights into the folder, and test vectors; returns the index of the weights."""
+    """Stream the packed weights into the folder; returns their index."""
     assert model.checkpoint is not None and model.sources is not None
     calls = add_load_functions(module, model.config, model.sources, dtype)
     types = dict(leaves(_weights_type(module)))
@@ -161,9 +177,14 @@ def _write_weights(
         del array  # before the next one is made
         progress(f"packing weights {len(writer.index)}/{len(packs)}")
     writer.close()
-    progress("test vectors")
-    write_vectors(module, model.config, model.checkpoint, calls, context, folder)
     return writer.index
+
+
+def _write_vectors(source: Module, model: Model, dtype: str, context: int, folder: Path) -> None:
+    """Test vectors by the module as it was before any pass, so that they check the passes too."""
+    assert model.checkpoint is not None and model.sources is not None
+    calls = add_load_functions(source, model.config, model.sources, dtype)
+    write_vectors(source, model.config, model.checkpoint, calls, context, folder)
 
 
 def _manifest(
@@ -180,7 +201,7 @@ def _manifest(
             "config": asdict(model.config),
         },
         "target": {"name": target.name, "facts": emitted.facts},
-        "passes": [],
+        "passes": [{"name": step.name, "options": settings_of(step)} for step in target.pipeline],
         "state": {path: [t.dtype, [x if isinstance(x, int) else str(x) for x in t.shape]] for path, t in leaves(state)},
         "weights": index,
     }

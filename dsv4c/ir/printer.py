@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from .core import Attr, Function, IRError, Module, Op, Scalar, Value
 from .dims import Dim
@@ -24,9 +24,21 @@ def to_text(module: Module) -> str:
     """The module as text; IRError for a name that the text form cannot hold."""
     bundles = module.bundles()
     types = [f"type {_name(name)} = {_record(bundle, bundles)}\n" for name, bundle in bundles.items()]
-    functions = [_FunctionPrinter(function, bundles).text() for function in module.functions.values()]
+    functions = [function_text(function, bundles) for function in module.functions.values()]
     header = f"module {_name(module.name)} entry {_name(module.entry)}\n"
     return "\n".join([header, *(["".join(types)] if types else []), *functions])
+
+
+def function_text(function: Function, bundles: dict[str, Bundle], names: Mapping[int, str] | None = None) -> str:
+    """One function as it stands in its module's text; ``names`` gives results, by ``id``, a name of their own."""
+    return _FunctionPrinter(function, bundles, names or {}).text()
+
+
+def written_names(function: Function, bundles: dict[str, Bundle]) -> dict[int, str]:
+    """How each value of a function is written in its text, by ``id``."""
+    printer = _FunctionPrinter(function, bundles, {})
+    printer.text()
+    return printer.names
 
 
 def number_text(number: Scalar) -> str:
@@ -74,15 +86,15 @@ def _loc_text(loc: str) -> str:
 class _FunctionPrinter:
     """Prints one function: ``_inline`` decides which ops are written at their use, the rest is one line each."""
 
-    def __init__(self, function: Function, bundles: dict[str, Bundle]) -> None:
-        self._function, self._bundles = function, bundles
+    def __init__(self, function: Function, bundles: dict[str, Bundle], given: Mapping[int, str]) -> None:
+        self._function, self._bundles, self._given = function, bundles, given
         self._uses = Counter(id(v) for op in function.ops for v in op.operands) + Counter(map(id, function.results))
         self._literals: set[str] = set()
         self._inline: set[int] = set()  # positions of the ops without a line
         for position, op in enumerate(function.ops):
             self._absorb(position, op.operands, op.loc)
         self._absorb(len(function.ops), function.results, "")
-        self._names = {id(p): f"%{_name(p.name)}" for p in function.params}
+        self.names = {id(p): f"%{_name(p.name)}" for p in function.params}
 
     def text(self) -> str:
         """The function with a line break at the end."""
@@ -98,7 +110,7 @@ class _FunctionPrinter:
 
     def _params(self) -> Iterator[str]:
         for param in self._function.params:
-            yield f"{self._names[id(param)]}: {_type_text(param.type, self._bundles)}"
+            yield f"{self.names[id(param)]}: {_type_text(param.type, self._bundles)}"
 
     def _absorb(self, position: int, operands: Sequence[Value], loc: str) -> None:
         """Mark the ops that run up to ``position``, last first, as long as each is the next operand's definition."""
@@ -129,13 +141,13 @@ class _FunctionPrinter:
         count = 0
         for position, op in enumerate(self._function.ops):
             if position in self._inline:
-                self._names[id(op.results[0])] = (
+                self.names[id(op.results[0])] = (
                     _literal(op) if op.name == "const" else f"{self._join(op.operands)}.{op.attrs['part']}"
                 )
                 continue
             body = self._body(op)
             for result in op.results:
-                self._names[id(result)] = f"%{count}"
+                self.names[id(result)] = self._given.get(id(result), f"%{count}")
                 count += 1
             results = ", ".join(f"{self._join([r])}: {_type_text(r.type, self._bundles)}" for r in op.results)
             yield f"  {results}{' = ' if results else ''}{body}{_loc_text(op.loc)}"
@@ -161,7 +173,7 @@ class _FunctionPrinter:
 
     def _join(self, values: Sequence[Value]) -> str:
         # `%?` is no valid text: a broken function can still be looked at.
-        return ", ".join(self._names.get(id(v), "%?") for v in values)
+        return ", ".join(self.names.get(id(v), "%?") for v in values)
 
 
 def _literal(op: Op) -> str:

@@ -12,12 +12,14 @@ import numpy as np
 from dsv4c.errors import UserError
 from dsv4c.ir.core import Function, Module
 from dsv4c.ir.types import DTYPES, TensorType
+from dsv4c.passes.base import Pass
 
 from ..target import Emitted, Target
 from ..target import Runner as AnyRunner
 
 # TVM takes seconds to import: each function below imports what it needs, so that listing targets stays quick.
 LIBRARY = "kernels.so"
+PIPELINE: tuple[Pass, ...] = ()
 Array = np.ndarray[Any, Any]
 
 
@@ -85,4 +87,5 @@ TARGET = Target(
     pack=pack_weight,
     unpack=unpack_weight,
     open=open_runner,
+    pipeline=PIPELINE,
 )

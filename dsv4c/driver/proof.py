@@ -1,0 +1,204 @@
+"""Functions before and after a pass, executed on the same operands by the interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from dsv4c.ir.core import Function, Module
+from dsv4c.ir.dims import Extent, symbol
+from dsv4c.ir.interp import flatten, run, run_tensors, tree
+from dsv4c.ir.printer import function_text
+from dsv4c.ir.types import TensorType, leaves
+from dsv4c.passes.base import Derived, Pair, Pass
+
+from .difference import Difference, difference
+from .recording import LARGEST, Sizes, SkipError, Step, record, sizes_of
+
+Array = np.ndarray[Any, Any]
+# What a pass that is not exact may change, in units of the last place of the largest element. f32: the project's bar
+# of 1e-4 (2^-23 * 840). Narrow floats: a chain of sums that are each rounded once more or once less.
+LIMIT = {"f32": 840.0, "bf16": 8.0, "f16": 8.0}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The outcome for one pair of functions: the worst over all steps.
+
+    ``status`` is unchanged (the text is the same), equal (bit for bit), close (within the limit), failed, or skipped.
+    ``detail`` says why it was skipped, or where the first element differs.
+    """
+
+    before: str
+    after: str
+    status: str
+    largest: float = 0.0
+    relative: float = 0.0
+    ulps: float = 0.0
+    steps: int = 0
+    detail: str = ""
+
+
+class Prover:
+    """Compares a module with the next one, pass after pass.
+
+    What a function computed is recorded once; later passes replay the same operands. ``reference`` says what to
+    compare with: ``last``, the module before the pass, or ``first``, the one where the record was made.
+    """
+
+    def __init__(self, largest: int = LARGEST, reference: str = "last", tolerance: float | None = None) -> None:
+        self._largest, self._reference, self._tolerance = largest, reference, tolerance
+        self._records: dict[str, tuple[Step, ...] | SkipError] = {}
+        self._sizes: Sizes | None = None
+
+    def prove(self, step: Pass, before: Module, after: Module) -> tuple[Compared, ...]:
+        """One outcome for each pair of functions that the pass names, callees first."""
+        self._sizes = self._sizes or sizes_of(before)
+        texts, records, out = (_Texts(before), _Texts(after)), dict[str, tuple[Step, ...] | SkipError](), []
+        for pair in step.pairs(before, after):
+            if not pair.derived and not pair.dims and texts[0].of(pair.before) == texts[1].of(pair.after):
+                row, steps = Compared(pair.before, pair.after, "unchanged"), self._records.get(pair.before)
+            else:
+                row, steps = self._compare(step, pair, before, after)
+            if steps is not None:
+                records.setdefault(pair.after, steps)
+            out.append(row)
+        self._records = records
+        return tuple(out)
+
+    def _recorded(self, module: Module, name: str) -> tuple[Step, ...] | SkipError:
+        if name not in self._records:
+            try:
+                self._records[name] = record(module, name, self._sizes or sizes_of(module), self._largest)
+            except SkipError as reason:
+                self._records[name] = reason
+        return self._records[name]
+
+    def _compare(
+        self, step: Pass, pair: Pair, before: Module, after: Module
+    ) -> tuple[Compared, tuple[Step, ...] | SkipError]:
+        old, new = before.functions[pair.before], after.functions[pair.after]
+        steps = self._recorded(before, pair.before)
+        if isinstance(steps, SkipError):
+            return Compared(pair.before, pair.after, "skipped", detail=str(steps)), steps
+        fitting = [s for s in steps if _fits(pair, s)]
+        if not fitting:
+            reason = f"no step has {', '.join(f'{n} = {v}' for n, v in (*pair.dims, *pair.given))}"
+            return Compared(pair.before, pair.after, "skipped", detail=reason), SkipError(reason)
+        row, replayed = Compared(pair.before, pair.after, "equal", steps=len(fitting)), []
+        for given in fitting:
+            operands = _operands(pair, old, after, given)
+            with np.errstate(all="ignore"):
+                results = run(after, new.name, [operands[p.name] for p in new.params], _bound(new, given.dims))
+            row = self._worse(row, step, _results(old, new, given, results), given)
+            kept = given.results if self._reference == "first" else results
+            replayed.append(Step(given.dims, operands, kept))
+        return row, tuple(replayed)
+
+    def _worse(
+        self, row: Compared, step: Pass, found: Mapping[str, tuple[str, Difference]], given: Step
+    ) -> Compared:
+        """The row with the results of one more step; its detail is the first difference, or the first that fails."""
+        for place, (dtype, apart) in found.items():
+            if not apart.first:
+                continue
+            failed = not self._allowed(step, dtype, apart)
+            first = row.status == "equal" or (failed and row.status != "failed")
+            row = replace(
+                row,
+                status="failed" if failed or row.status == "failed" else "close",
+                detail=f"{place}{apart.first} at {given.says()}" if first else row.detail,
+                largest=max(row.largest, apart.largest),
+                relative=max(row.relative, apart.relative),
+                ulps=max(row.ulps, apart.ulps),
+            )
+        return row
+
+    def _allowed(self, step: Pass, dtype: str, apart: Difference) -> bool:
+        if self._tolerance is not None:
+            return apart.relative <= self._tolerance
+        return not step.exact and apart.ulps <= LIMIT.get(dtype, 0.0)
+
+
+class _Texts:
+    """Texts of the functions of a module, each with those that it calls."""
+
+    def __init__(self, module: Module) -> None:
+        self._module, self._bundles = module, module.bundles()
+        self._texts: dict[str, frozenset[str]] = {}
+
+    def of(self, name: str) -> frozenset[str]:
+        if name not in self._texts:
+            function = self._module.functions[name]
+            inner = [self.of(callee) for callee in dict.fromkeys(function.callees())]
+            self._texts[name] = frozenset({function_text(function, self._bundles)}).union(*inner)
+        return self._texts[name]
+
+
+def _fits(pair: Pair, step: Step) -> bool:
+    if any(step.dims.get(name) != size for name, size in pair.dims):
+        return False
+    return all(bool((step.operands[name] == value).all()) for name, value in pair.given)
+
+
+def _bound(function: Function, dims: Mapping[str, int]) -> dict[str, int]:
+    return {name: dims[name] for name in function.symbols}
+
+
+def _operands(pair: Pair, old: Function, after: Module, step: Step) -> dict[str, Any]:
+    """Operands of the new function by name: those of the old one, with the weights that the pass derives added."""
+    new = after.functions[pair.after]
+    out = {p.name: step.operands[p.name] for p in new.params if p.name in step.operands}
+    if not pair.derived:
+        return out
+    flat: dict[str, Array] = {}
+    for param in old.params:
+        flat |= {_join(param.name, path): a for path, a in flatten(param.type, step.operands[param.name]).items()}
+    flat |= {d.path: _derive(after, d, flat) for d in pair.derived}
+    return {
+        p.name: tree(p.type, {path: flat[_join(p.name, path)] for path, _ in leaves(p.type)}) for p in new.params
+    }
+
+
+def _derive(module: Module, derived: Derived, flat: Mapping[str, Array]) -> Array:
+    (array,) = run_tensors(module, derived.function, [flat[source] for source in derived.sources])
+    out: Array = array
+    return out
+
+
+def _join(name: str, path: str) -> str:
+    return f"{name}.{path}" if path else name
+
+
+def _results(
+    old: Function, new: Function, step: Step, got: Sequence[Any]
+) -> dict[str, tuple[str, Difference]]:
+    """Dtype and difference of each result, by a name such as ``result 1, layers.0.window``."""
+    out = {}
+    for number, (before, after) in enumerate(zip(old.results, new.results, strict=True)):
+        want, have = flatten(before.type, step.results[number]), flatten(after.type, got[number])
+        if list(want) != list(have):
+            other = ", ".join(sorted(set(want) ^ set(have)))
+            out[f"result {number}"] = ("", Difference(inf, inf, inf, f": other parts, {other}"))
+            continue
+        for path, tensor in leaves(before.type):
+            place = f"result {number}" + (f", {path}" if path else "")
+            out[place] = (tensor.dtype, difference(have[path], want[path], _seen(tensor, step)))
+    return out
+
+
+def _seen(tensor: TensorType, step: Step) -> Array | None:
+    """Where a result stands for a token: what a function leaves in the slots of padding is nobody's."""
+    batch, length = symbol("B"), symbol("S")
+    if "new" not in step.operands or tensor.state:
+        return None
+    new, size = step.operands["new"], step.dims.get("S", 1)
+    live: Array = np.arange(size) < new.reshape(-1, 1)
+    lead: tuple[Extent, ...] = tensor.shape
+    if lead[:2] == (batch, length):
+        return live
+    return live.reshape(-1) if lead[:1] == (batch * length,) else None
