@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dsv4c.ir.builder import matmul, reshape, slice_axis, transpose
+from dsv4c.ir.builder import reshape, slice_axis, transpose
 from dsv4c.ir.core import ACTIVE, Function, Module, Op, Value
 from dsv4c.ir.dims import evaluate
 from dsv4c.ir.registry import lookup
@@ -60,21 +60,20 @@ def _absorbed(op: Op) -> Value:
     rank = latents.shape[2]
     both = reshape(kv_b, heads, nope + width, rank)
     into, out_of = slice_axis(both, 0, nope, axis=1), slice_axis(both, nope, nope + width, axis=1)
-    q_latent = _per_head(slice_axis(q, 0, nope), into, trans_b=False)
+    q_latent = _per_head(slice_axis(q, 0, nope), transpose(into, 0, 2, 1))
     (mixed,) = ACTIVE[-1].emit(
         "mla_absorbed",
         (q_latent, slice_axis(q, nope, whole), latents, rope_keys, limit),
         {"scale": op.attrs["scale"]},
     )
-    return _per_head(mixed, out_of, trans_b=True)
+    return _per_head(mixed, out_of)
 
 
-def _per_head(x: Value, w: Value, trans_b: bool) -> Value:
-    """``x [B, S, H, K]`` times each head's matrix of ``w [H, ...]``: ``[B, S, H, N]``."""
+def _per_head(x: Value, w: Value) -> Value:
+    """``x [B, S, H, K]`` times each head's matrix of ``w [H, N, K]``: ``[B, S, H, N]``."""
     batch, length, heads, inner = x.shape
-    rows = transpose(reshape(x, batch * length, heads, inner), 1, 0, 2)
-    out = matmul(rows, w, trans_b=trans_b)
-    return reshape(transpose(out, 1, 0, 2), batch, length, heads, out.shape[2])
+    (out,) = ACTIVE[-1].emit("grouped_linear", (reshape(x, batch * length, heads, inner), w), {})
+    return reshape(out, batch, length, heads, w.shape[1])
 
 
 def _flops(op: Op) -> tuple[float, float]:

@@ -16,6 +16,8 @@ class Graph:
         self.function = function
         self.returned = {id(r) for r in function.results}
         self.by_name: dict[str, list[Op]] = {}
+        values = [*function.params, *(r for op in function.ops for r in op.results)]
+        self.dtypes = frozenset(v.dtype for v in values if isinstance(v.type, TensorType))
         self._producers: dict[int, tuple[Op, int]] = {}
         self._users: dict[int, list[Op]] = {}
         for op in function.ops:

@@ -89,6 +89,33 @@ def _ropes() -> Iterator[Case]:
                     yield case(sizes)
 
 
+def _norm_ropes() -> Iterator[Case]:
+    for x in COMPUTE_FLOATS:
+        for layout in ("pairs", "halves"):
+            for w in dict.fromkeys((None, "f32", x)):
+                for start, rest in ((0, 0), (0, 1), (1, 0), (1, 1)):
+
+                    def sizes(
+                        v: int, x: str = x, layout: str = layout, w: str | None = w, start: int = start,
+                        rest: int = rest,
+                    ) -> tuple[tuple[TensorType, ...], Attrs]:  # fmt: skip
+                        half, before, after = (4, 8)[v], start * (24, 40)[v], rest * (16, 48)[v]
+                        angle, d = tensor("f32", B, S, half), before + 2 * half + after
+                        attrs: Attrs = {"eps": (1e-5, 2e-6)[v], "layout": layout, "start": before, "inverse": False}
+                        return (tensor(x, B, S, d), angle, angle, *([tensor(w, d)] if w else [])), attrs
+
+                    yield case(sizes)
+
+
+def _grouped() -> Iterator[Case]:
+    for x in COMPUTE_FLOATS:
+        yield case(
+            lambda v, x=x: (  # type: ignore[misc]
+                (tensor(x, B * S, (3, 5)[v], (64, 80)[v]), tensor(x, (3, 5)[v], (96, 48)[v], (64, 80)[v])), {},
+            )
+        )  # fmt: skip
+
+
 def _swiglus() -> Iterator[Case]:
     for x in COMPUTE_FLOATS:
         for limited in (True, False):
@@ -272,7 +299,9 @@ LEAVES: tuple[Rule, ...] = (
     _rule("layer_norm", _layer_norms()),
     _rule("rope_angles", _angles()),
     _rule("rope", _ropes()),
+    _rule("norm_rope", _norm_ropes()),
     _rule("swiglu", _swiglus()),
+    _rule("grouped_linear", _grouped()),
     _rule("append_cache", _appends(ring=False)),
     _rule("append_ring", _appends(ring=True)),
     _rule("route_topk", _routes()),

@@ -53,6 +53,11 @@ class Example:
     types: tuple[TensorType, ...]
     attrs: Attrs
 
+    @property
+    def dtypes(self) -> frozenset[str]:
+        """The dtypes of the operands."""
+        return frozenset(t.dtype for t in self.types)
+
 
 Spelling = Callable[..., Any]
 
@@ -82,7 +87,8 @@ class KernelRule:
         misses: dict[int, tuple[int, str, str]] = {}
         fits: set[int] = set()
         # The largest first: RMSNorm with its casts and weight holds one without.
-        for case in sorted(self.cases, key=lambda case: -_picture(self, case, tier).size()):
+        cases = [case for case in self.cases if case[0].dtypes <= graph.dtypes]
+        for case in sorted(cases, key=lambda case: -_picture(self, case, tier).size()):
             matcher = Matcher(_picture(self, case, tier), graph)
             for at in matcher.candidates():
                 if id(at) in fits:
