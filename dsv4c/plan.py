@@ -11,19 +11,23 @@ from dataclasses import dataclass, field
 
 from dsv4c.ir.dims import Extent, Shape
 
+DERIVED = "~"  # begins the last part of the path of a weight that is derived from others
+
 
 @dataclass(frozen=True)
 class Ref:
     """Where a tensor lies: in a parameter (``base`` is its name, ``path`` the leaf), in a temporary, or in a result
     that the caller provides (``base`` is its number).
 
-    ``form`` names the layout a weight was packed into; empty for the checkpoint's own ``[out, in]``.
+    ``form`` names the layout a weight was packed into; empty for the checkpoint's own ``[out, in]``. ``offset`` is
+    where the tensor begins in a temporary, in elements.
     """
 
     kind: str  # "param" | "temp" | "result"
     base: str
     path: str = ""
     form: str = ""
+    offset: Extent = 0
 
     def part(self, name: str) -> Ref:
         """The reference to one part of a bundle."""
@@ -89,12 +93,39 @@ class PlanFunction:
     requires: tuple[tuple[Extent, Extent], ...] = ()
 
 
+@dataclass(frozen=True)
+class Derived:
+    """A weight that a weights function of the module makes of others: their paths, relative to where it lies."""
+
+    function: str
+    leaves: tuple[str, ...]
+
+
 @dataclass
 class Plan:
     """All plan functions, callees first, and the entries a runtime may start at."""
 
     functions: dict[str, PlanFunction] = field(default_factory=dict)
     entries: tuple[str, ...] = ()
+    derived: dict[str, Derived] = field(default_factory=dict)
+
+    def derive(self, function: str, leaves: tuple[str, ...]) -> str:
+        """The name of the weight that ``function`` makes of the leaves at these paths; one name for equal ones."""
+        made = Derived(function, leaves)
+        for name, known in self.derived.items():
+            if known == made:
+                return name
+        name = f"w{len(self.derived)}"
+        self.derived[name] = made
+        return name
+
+    def made_of(self, path: str) -> tuple[str, tuple[str, ...]] | None:
+        """For the path of a derived weight, the weights function and the paths of its operands; None for a leaf."""
+        prefix, _, last = path.rpartition(".")
+        if not last.startswith(DERIVED):
+            return None
+        made = self.derived[last.removeprefix(DERIVED)]
+        return made.function, tuple(f"{prefix}.{leaf}" if prefix else leaf for leaf in made.leaves)
 
     def weights(self, entry: str, param: str = "weights") -> list[tuple[str, str]]:
         """(path, form) of every weight the entry reaches, sorted; paths are relative to ``param``."""

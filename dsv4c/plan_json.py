@@ -5,20 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from dsv4c.ir.dims import Extent, parse_extent
-from dsv4c.plan import Buffer, CallSite, Launch, Plan, PlanFunction, Ref, RefTree, View
+from dsv4c.plan import Buffer, CallSite, Derived, Launch, Plan, PlanFunction, Ref, RefTree, View
 
 Json = Any
 
 
 def plan_to_json(plan: Plan) -> Json:
     """A plan as lists and dicts in a fixed order."""
-    return {"entries": list(plan.entries), "functions": [_function(f) for f in plan.functions.values()]}
+    return {
+        "entries": list(plan.entries),
+        "functions": [_function(f) for f in plan.functions.values()],
+        "derived": {name: [d.function, list(d.leaves)] for name, d in plan.derived.items()},
+    }
 
 
 def plan_from_json(data: Json) -> Plan:
     """The inverse of ``plan_to_json``; KeyError or ValueError when the data is not a plan."""
     functions = [_read_function(f) for f in data["functions"]]
-    return Plan({f.name: f for f in functions}, tuple(data["entries"]))
+    derived = {name: Derived(function, tuple(leaves)) for name, (function, leaves) in data["derived"].items()}
+    return Plan({f.name: f for f in functions}, tuple(data["entries"]), derived)
 
 
 def _extent(x: Extent) -> Json:
@@ -31,13 +36,14 @@ def _read_extent(x: Json) -> Extent:
 
 def _ref(ref: Ref) -> str:
     form = f"@{ref.form}" if ref.form else ""
-    return f"{ref.kind}:{ref.base}:{ref.path}{form}"
+    return f"{ref.kind}:{ref.base}:{ref.path}{form}" + (f"#{ref.offset}" if ref.offset else "")
 
 
 def _read_ref(text: str) -> Ref:
     kind, base, rest = text.split(":")
+    rest, _, offset = rest.partition("#")
     path, _, form = rest.partition("@")
-    return Ref(kind, base, path, form)
+    return Ref(kind, base, path, form, parse_extent(offset or "0"))
 
 
 def _tree(tree: RefTree) -> Json:

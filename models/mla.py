@@ -123,17 +123,16 @@ def _attention(module: Module, c: MlaConfig, hidden: TensorType, weights: Bundle
             latents = append_cache(s.latent, rms_norm(latent, w.kv_norm, eps=NORM_EPS), past, new)
             turned = rope(rope_key, *angles, layout=layout, start=0, inverse=False)
             rope_keys = append_cache(s.rope_key, turned, past, new)
-        parts, chosen = [latents, rope_keys], []
+        parts, limit = [latents, rope_keys], past
         if c.indexer:
             with b.scope("indexer"):
-                picks, keys = _indexer(
+                limit, keys = _indexer(
                     x, x if rank is None else rank, past, new, angles, w.indexer, s.index_key, c.indexer
                 )
-                chosen.append(picks)
                 parts.append(keys)
         with b.scope("core"):
             out = mla_attention(
-                q, latents, rope_keys, w.kv_b, past, *chosen, scale=c.softmax_scale, nope=c.nope_dim, width=c.v_dim
+                q, latents, rope_keys, w.kv_b, limit, scale=c.softmax_scale, nope=c.nope_dim, width=c.v_dim
             )
         with b.scope("o"):
             y = linear(reshape(out, B, S, c.heads * c.v_dim), w.o)

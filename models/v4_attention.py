@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dsv4c.ir.builder import Builder, bundle, cast, linear, matmul, reshape, transpose
+from dsv4c.ir.builder import Builder, bundle, cast, linear, reshape
 from dsv4c.ir.core import Function, Module, Value
 from dsv4c.ir.kernel_ops.attention import sparse_attention
 from dsv4c.ir.kernel_ops.compress import compress_kv
+from dsv4c.ir.kernel_ops.grouped import grouped_linear
 from dsv4c.ir.kernel_ops.indexer import lightning_indexer
 from dsv4c.ir.kernel_ops.norm import rms_norm
 from dsv4c.ir.kernel_ops.positions import append_ring, positions_of
@@ -115,6 +116,5 @@ def _indexer(
 def _output(out: Value, w: Value, c: V4Config) -> Value:
     """Grouped output projection (§4.3): each group of heads through its own block, then one joint matrix."""
     g, width = c.o_groups, c.heads * c.head_dim // c.o_groups
-    groups = transpose(reshape(out, B * S, g, width), 1, 0, 2)
-    inner = matmul(groups, reshape(w.o_a, g, c.o_rank, width), trans_b=True)
-    return linear(reshape(transpose(inner, 1, 0, 2), B, S, g * c.o_rank), w.o_b)
+    inner = grouped_linear(reshape(out, B * S, g, width), reshape(w.o_a, g, c.o_rank, width))
+    return linear(reshape(inner, B, S, g * c.o_rank), w.o_b)

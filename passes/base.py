@@ -37,24 +37,12 @@ class Log:
 
 
 @dataclass(frozen=True)
-class Derived:
-    """A weight that a pass adds: ``path`` in the new function (``w.qkv_a``) is what the weights function ``function``
-    of the new module makes of the leaves ``sources`` of the old function.
-    """
-
-    path: str
-    function: str
-    sources: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Pair:
     """A function of the old module and one of the new that compute the same; parameters are paired by name.
 
     Attributes:
         before: the old function.
-        after: the new one; it may take fewer parameters, and weights that ``derived`` makes. Results are paired in
-            order, and both have the same number of them.
+        after: the new one; it may take fewer parameters. Results are paired in order.
         dims: symbols of the old function that the new one has fixed, such as ``(("S", 1),)`` for decode.
         given: integer operands that the new function takes for granted, such as ``(("past", 0),)`` for a prefill.
     """
@@ -63,7 +51,6 @@ class Pair:
     after: str
     dims: tuple[tuple[str, int], ...] = ()
     given: tuple[tuple[str, int], ...] = ()
-    derived: tuple[Derived, ...] = ()
 
 
 @dataclass(frozen=True)

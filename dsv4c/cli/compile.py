@@ -72,7 +72,7 @@ def _summary(out: Path) -> dict[str, object]:
         "dtype": manifest["model"]["dtype"],
         "max_context": manifest["model"]["max_context"],
         "kernels": _kernels(plan),
-        "launches_per_step": launches(plan, "step"),
+        "launches_per_step": launches(plan, "decode" if "decode" in plan.entries else "step"),
         "weights_bytes": weights.stat().st_size if weights.exists() else 0,
     }
 

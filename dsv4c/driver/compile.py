@@ -22,6 +22,7 @@ from dsv4c.ir.types import TensorType, Type, leaves, select
 from dsv4c.ir.verify import verify
 from dsv4c.models.build import build_module
 from dsv4c.models.config import Config
+from dsv4c.plan import Plan
 from dsv4c.plan_json import plan_to_json
 from dsv4c.targets.target import Emitted, Target, find_target
 
@@ -30,7 +31,7 @@ from .options import settings_of
 from .origin import Origin
 from .vectors import write_vectors
 
-ENTRIES = ("step", "step_all")
+ENTRIES = ("step", "prefill", "decode", "step_all")  # those of them that a module has
 DTYPES = ("f32", "bf16")
 CONFIG = "config.json"
 Progress = Callable[[str], None]
@@ -109,9 +110,9 @@ def compile_model(
         report(outcome)
         module = outcome.module
         progress("lowering and compiling kernels")
-        emitted = chosen.emit(module, ENTRIES, folder)
-        packs = _pack_functions(chosen, module, emitted)
-        index = _write_weights(module, model, kind, packs, folder, progress) if weights else {}
+        emitted = chosen.emit(module, tuple(name for name in ENTRIES if name in module.functions), folder)
+        packs = _pack_functions(chosen, module, emitted.plan)
+        index = _write_weights(module, model, kind, packs, emitted.plan, folder, progress) if weights else {}
         if weights:
             progress("test vectors")
             _write_vectors(source, model, kind, context, folder)
@@ -141,26 +142,27 @@ def _context(config: Config, asked: int | None) -> int:
 
 
 def _weights_type(module: Module) -> Type:
-    return next(p.type for p in module.functions["step"].params if p.name == "weights")
+    return next(p.type for p in module.functions[module.entry].params if p.name == "weights")
 
 
 Packs = Mapping[tuple[str, str], Function | None]
 
 
-def _pack_functions(target: Target, module: Module, emitted: Emitted) -> Packs:
+def _pack_functions(target: Target, module: Module, plan: Plan) -> Packs:
     """For every weight the plan reads, the function that packs it; None for weights read as they are."""
     weights = _weights_type(module)
     out: dict[tuple[str, str], Function | None] = {}
-    wanted = sorted({w for entry in ENTRIES for w in emitted.plan.weights(entry)})
+    wanted = sorted({w for entry in plan.entries for w in plan.weights(entry)})
     for path, form in wanted:
-        stored = select(weights, path)
+        made = plan.made_of(path)
+        stored = module.functions[made[0]].results[0].type if made else select(weights, path)
         assert isinstance(stored, TensorType)
         out[path, form] = target.pack(module, stored, form) if form else None
     return out
 
 
 def _write_weights(
-    module: Module, model: Model, dtype: str, packs: Packs, folder: Path, progress: Progress
+    module: Module, model: Model, dtype: str, packs: Packs, plan: Plan, folder: Path, progress: Progress
 ) -> dict[str, Any]:
     """Stream the packed weights into the folder; returns their index."""
     assert model.checkpoint is not None and model.sources is not None
@@ -168,7 +170,13 @@ def _write_weights(
     types = dict(leaves(_weights_type(module)))
     writer = WeightsWriter(folder)
     stream = stream_weights(
-        module, model.checkpoint, model.config, calls, list(packs), lambda path, form: packs[path, form]
+        module,
+        model.checkpoint,
+        model.config,
+        calls,
+        list(packs),
+        lambda path, form: packs[path, form],
+        plan.made_of,
     )
     for path, form, array in stream:
         packed = packs[path, form]
@@ -190,7 +198,7 @@ def _write_vectors(source: Module, model: Model, dtype: str, context: int, folde
 def _manifest(
     model: Model, dtype: str, context: int, target: Target, emitted: Emitted, module: Module, index: Mapping[str, Any]
 ) -> dict[str, Any]:
-    state = next(p.type for p in module.functions["step"].params if p.name == "state")
+    state = next(p.type for p in module.functions[module.entry].params if p.name == "state")
     return {
         "dsv4c": version("dsv4c"),
         "model": {

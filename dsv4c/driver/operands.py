@@ -54,6 +54,7 @@ class WeightStore:
     def __init__(self, artefact: Artefact, target: Target, module: Module) -> None:
         self._target, self._module = target, module
         self.vocab: int = artefact.manifest["model"]["vocab"]
+        self._plan = artefact.plan
         self._weights = artefact.weights() if artefact.has_weights else {}
         self._prefix: dict[tuple[str, str], str] = {}
         for name in artefact.plan.entries:
@@ -93,7 +94,27 @@ class WeightStore:
             where, _, form = key.partition("@")
             if where == path:
                 return self._target.unpack(packed, form, tensor)
+            made = self._plan.made_of(where)
+            if made and path in made[1]:
+                part = self._part(packed, form, made, path)
+                if part is not None:
+                    return part.reshape(shape_of(tensor, {})).astype(DTYPES[tensor.dtype])
         return np.zeros(shape_of(tensor, {}), DTYPES[tensor.dtype])  # no kernel reads it
+
+    def _part(self, packed: Array, form: str, made: tuple[str, tuple[str, ...]], path: str) -> Array | None:
+        """A leaf as it lies in a joined weight; None where the weight is not just leaves one after the other."""
+        function = self._module.functions[made[0]]
+        (result,) = function.results
+        if [op.name for op in function.ops] != ["concat"]:
+            return None
+        whole = self._target.unpack(packed, form, result.tensor)
+        begin = 0
+        for param, leaf in zip(function.params, made[1], strict=True):
+            end = begin + int(str(param.shape[0]))
+            if leaf == path:
+                return whole[begin:end]
+            begin = end
+        return None
 
     def packed(
         self, plan: Plan, function: Function, flats: Mapping[str, Flat]
@@ -104,7 +125,18 @@ class WeightStore:
             types = dict(leaves(param.type))
             for path, form in plan.weights(function.name, param.name):
                 if form:
-                    pack = self._target.pack(self._module, types[path], form)
-                    (array,) = run_tensors(self._module, pack.name, [flats[param.name][path]])
+                    array, stored = self._unpacked(plan, path, flats[param.name], types)
+                    pack = self._target.pack(self._module, stored, form)
+                    (array,) = run_tensors(self._module, pack.name, [array])
                     out.setdefault(param.name, {})[f"{path}@{form}"] = (array, pack.results[0].dtype)
         return out
+
+    def _unpacked(
+        self, plan: Plan, path: str, flat: Flat, types: Mapping[str, TensorType]
+    ) -> tuple[Array, TensorType]:
+        """A weight before it is packed, and its type: a leaf, or what its weights function makes of some."""
+        made = plan.made_of(path)
+        if made is None:
+            return flat[path], types[path]
+        (array,) = run_tensors(self._module, made[0], [flat[leaf] for leaf in made[1]])
+        return array, self._module.functions[made[0]].results[0].tensor

@@ -164,6 +164,7 @@ def stream_weights(
     calls: Mapping[str, LoadCall],
     wanted: Iterable[tuple[str, str]],
     pack: Callable[[str, str], Function | None],
+    derived: Callable[[str], tuple[str, tuple[str, ...]] | None] = lambda path: None,
 ) -> Iterator[tuple[str, str, Array]]:
     """Load and pack one leaf after the other.
 
@@ -178,17 +179,34 @@ def stream_weights(
         wanted: (path, form) pairs, as ``Plan.weights`` gives them. Forms of one path that follow each other share
             one load.
         pack: the function that packs a path into a form, None if it is read as it is; not asked for form "".
+        derived: for the path of a weight that is made of others, the weights function and the paths of its operands.
 
     Yields:
         (path, form, array) in the order of ``wanted``. Arrays are contiguous and aligned; they are read-only, and
         mapped from the file, where the stored tensor already was what is wanted.
     """
     for path, forms in groupby(wanted, key=itemgetter(0)):
-        leaf = load_leaf(module, checkpoint, config, calls[path])
+        leaf = _weight(module, checkpoint, config, calls, derived, path)
         for _, form in forms:
             function = pack(path, form) if form else None
             yield path, form, _apply(module, function.name if function else None, [leaf])
         del leaf  # before the next one is made
+
+
+def _weight(
+    module: Module,
+    checkpoint: Checkpoint,
+    config: Config,
+    calls: Mapping[str, LoadCall],
+    derived: Callable[[str], tuple[str, tuple[str, ...]] | None],
+    path: str,
+) -> Array:
+    """A leaf, or what a weights function makes of some."""
+    made = derived(path)
+    if made is None:
+        return load_leaf(module, checkpoint, config, calls[path])
+    function, paths = made
+    return _apply(module, function, [load_leaf(module, checkpoint, config, calls[p]) for p in paths])
 
 
 def load_leaf(module: Module, checkpoint: Checkpoint, config: Config, call: LoadCall) -> Array:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dsv4c.ir.dims import Extent, evaluate
+from dsv4c.ir.types import BITS
 from dsv4c.plan import CallSite, Launch, Plan, PlanFunction, Ref, RefTree, View
 
 ALIGN = 64
@@ -88,7 +89,9 @@ class _Linker:
 
         def find(ref: Ref) -> _Tree:
             if ref.kind == "temp":
-                return _Place("arena", "", offsets[f.buffers[ref.base].slot])
+                buffer = f.buffers[ref.base]
+                begin = evaluate(ref.offset, dims) * BITS[buffer.dtype] // 8
+                return _Place("arena", "", offsets[buffer.slot] + begin)
             return results[ref.base] if ref.kind == "result" else _descend(scope[ref.base], ref)
 
         for step in f.steps:

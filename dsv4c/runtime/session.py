@@ -95,6 +95,12 @@ class Session:
             for path, (dtype, shape) in self._state_types.items()
         }
 
+    def entry(self, length: int) -> str:
+        """The entry for steps of ``length`` tokens that gives the logits of each sequence's last one."""
+        names = self.artefact.plan.entries
+        short = "decode" if length == 1 else "prefill"
+        return short if short in names else "step"
+
     def bind(self, entry: str, batch: int, length: int, capacity: int, state: Mapping[str, Array]) -> _Bound:
         """An entry for steps of ``length`` tokens over this state."""
         array = self._runner.array
@@ -127,7 +133,7 @@ class _Run:
         self.longest = int(self.lengths.max())
         self.capacity = self.longest + new
         self.state = session.state(self.batch, self.capacity)
-        self.entry = "step_all" if logits else "step"
+        self.all_logits = logits
         self.out = np.zeros((self.batch, new), np.int32)
         fed = self.longest + new - 1
         self.history = np.full((self.batch, fed, session.vocab), np.nan, np.float32) if logits else None
@@ -157,7 +163,8 @@ class _Run:
             self._step(bound, self.out[:, number - 1 : number], everyone, everyone > 0, number)
 
     def _bind(self, length: int) -> _Bound:
-        return self.session.bind(self.entry, self.batch, length, self.capacity, self.state)
+        entry = "step_all" if self.all_logits else self.session.entry(length)
+        return self.session.bind(entry, self.batch, length, self.capacity, self.state)
 
     def _step(self, bound: _Bound, tokens: Array, count: Array, ends: Array, number: int) -> None:
         for name, data in (("tokens", tokens), ("past", self.past), ("new", count)):
@@ -168,6 +175,6 @@ class _Run:
             if self.history is not None:
                 self.history[row, at : at + n] = bound.logits[row, :n]
             if ends[row]:
-                last = n - 1 if self.entry == "step_all" else 0
+                last = n - 1 if self.all_logits else 0
                 self.out[row, number] = np.argmax(bound.logits[row, last])
         self.past += count

@@ -13,6 +13,8 @@ from dsv4c.ir.core import Function, Op, Value
 from dsv4c.ir.registry import REGISTRY
 from dsv4c.ir.types import TensorType, is_linear
 
+from .weights import is_weight
+
 HEAVY = frozenset({"exp", "log", "log1p", "sin", "cos", "sqrt", "rsqrt", "div"})
 STRUCTURAL = frozenset({"get", "bundle", "call"})
 EACH_ONCE = frozenset({"reshape", "transpose", "slice", "concat", "sum", "max"})  # read no element twice
@@ -51,14 +53,6 @@ class Fusion:
         self.producers[id(op.results[0])] = op
         self._kept.add(id(op.results[0]))
 
-    def weight(self, value: Value) -> Value | None:
-        """The checkpoint weight that ``value`` is, under reshapes and casts only; None if it is anything else."""
-        op = self.producers.get(id(value))
-        while op is not None and op.name in ("reshape", "cast"):
-            value = op.operands[0]
-            op = self.producers.get(id(value))
-        return value if op is not None and op.name == "get" and not is_linear(value.type) else None
-
     def _decide(self, op: Op, updated: set[int]) -> None:
         inlinable = REGISTRY[op.name].kind in ("elementwise", "view") and not _joins_last_axis(op)
         reads_updated = any(is_linear(o.type) and id(o) in updated for o in op.operands)
@@ -91,7 +85,7 @@ class Fusion:
             return True
         # Weights of matrix products are packed ahead of time, whatever reshapes and casts stand before them.
         packed = (
-            user.name in ("matmul", "ragged_matmul") and user.operands[1] is value and self.weight(value) is not None
+            user.name in ("matmul", "ragged_matmul") and user.operands[1] is value and is_weight(self, value)
         )
         positions = _MEMORY_OPERANDS.get(user.name, ())
         return not packed and any(user.operands[i] is value for i in positions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from dsv4c.ir.core import IRError, Op, Value
@@ -22,6 +23,7 @@ from .kernels.topk import topk
 from .lower import FunctionLowering
 from .packing import panels_form
 from .scalar import DTYPE, NARROW
+from .weights import is_weight, weight_ref
 
 
 def known(extent: Extent) -> int | None:
@@ -38,12 +40,10 @@ def lower_matmul(f: FunctionLowering, op: Op) -> None:
     """A product with a weight reads panels packed ahead of time; with an activation, panels packed just before."""
     a, b = op.operands
     out = op.results[0]
-    if f.fusion.weight(b) is not None:
-        if not op.attrs["trans_b"]:
-            raise IRError(f"{f.function.name}:{op.loc}", "a weight is stored [N, K]; use trans_b")
-        *groups, n, k = b.shape
+    if is_weight(f.fusion, b):
+        *groups, n, k = b.shape if op.attrs["trans_b"] else (*b.shape[:-2], b.shape[-1], b.shape[-2])
         lead = _static_groups(f, op, tuple(groups), a)
-        ref = weight_panels(f, b, product(tuple(groups)), n, k)
+        ref = weight_panels(f, b, (product(tuple(groups)), n, k), transposed=not op.attrs["trans_b"])
     else:
         n, k = out.shape[-1], a.shape[-1]
         a, b, lead = _same_batch(f, a, b)
@@ -59,12 +59,11 @@ def _static_groups(f: FunctionLowering, op: Op, groups: Shape, a: Value) -> Shap
     return groups
 
 
-def weight_panels(f: FunctionLowering, b: Value, groups: Extent, n: Extent, k: Extent) -> Ref:
-    """The packed form of a weight operand."""
-    source = f.fusion.weight(b)
-    assert source is not None
-    ref = f.place(source)
-    return Ref(ref.kind, ref.base, ref.path, panels_form((groups, n, k), b.dtype))
+def weight_panels(
+    f: FunctionLowering, b: Value, sizes: tuple[Extent, Extent, Extent], transposed: bool = False
+) -> Ref:
+    """The packed form of a weight operand: ``sizes`` are groups, N and K; ``transposed`` if it lies as ``[K, N]``."""
+    return replace(weight_ref(f, b, transposed), form=panels_form(sizes, b.dtype))
 
 
 def _same_batch(f: FunctionLowering, a: Value, b: Value) -> tuple[Value, Value, Shape]:
@@ -131,7 +130,7 @@ def lower_ragged(f: FunctionLowering, op: Op) -> None:
     out = op.results[0]
     experts, n, k = w.shape
     m = x.shape[0]
-    if f.fusion.weight(w) is None:
+    if not is_weight(f.fusion, w):
         raise IRError(f"{f.function.name}:{op.loc}", "the matrices of a ragged product must be weights")
     begins = f.temp(experts + 1, "i32")
     f.launch(
@@ -141,7 +140,7 @@ def lower_ragged(f: FunctionLowering, op: Op) -> None:
     )
     types = (DTYPE[x.dtype], DTYPE[w.dtype], DTYPE[out.dtype])
     kernel = _kernel(f, "grouped", grouped, experts=known(experts), n=known(n), k=known(k), m=known(m), types=types)
-    panels = View(weight_panels(f, w, experts, n, k), (experts, _panels(n), k, NR), w.dtype)
+    panels = View(weight_panels(f, w, (experts, n, k)), (experts, _panels(n), k, NR), w.dtype)
     f.launch(
         kernel,
         (f.view(x), View(begins, (experts + 1,), "i32"), panels, View(f.place(out), out.shape, out.dtype)),

@@ -71,12 +71,12 @@ def _with_sinks(q: Value, keys: Value, seen: Value, sinks: Value, scale: float) 
     return reshape(out, batch, length, heads, width)
 
 
-def _seen(past: Value, length: Value, cache: Value, chosen: Value | None) -> Value:
-    """Bool ``[B, S, T]``: positions up to the query's own, or the chosen ones."""
-    count, new = cache.shape[1], length.shape[1]
-    if chosen is not None:
-        return mask_from(chosen, count)
-    return reshape(iota(count), 1, 1, count) <= reshape(positions_of(past, new), past.shape[0], new, 1)
+def _seen(limit: Value, q: Value, cache: Value) -> Value:
+    """Bool ``[B, S, T]``: positions up to the query's own where ``limit`` is past ``[B]``, or those it names."""
+    (batch, length, *_), count = q.shape, cache.shape[1]
+    if limit.tensor.rank == 3:
+        return mask_from(limit, count)
+    return reshape(iota(count), 1, 1, count) <= reshape(positions_of(limit, length), batch, length, 1)
 
 
 @kernel(
@@ -84,11 +84,10 @@ def _seen(past: Value, length: Value, cache: Value, chosen: Value | None) -> Val
     scale="of the logits", nope="channels of a head without rotation", width="channels of a head's value",
 )  # fmt: skip
 def mla_attention(
-    q: Value, latents: Value, rope_keys: Value, kv_b: Value, past: Value, chosen: Value | None = None, *,
-    scale: float, nope: int, width: int,
-) -> Value:  # fmt: skip
+    q: Value, latents: Value, rope_keys: Value, kv_b: Value, limit: Value, *, scale: float, nope: int, width: int
+) -> Value:
     """``q [B, S, H, nope + r]``, ``latents [B, T, R]``, ``rope_keys [B, T, r]``, ``kv_b [H (nope + width), R]``,
-    ``chosen`` i32 ``[B, S, k]``; out ``[B, S, H, width]``.
+    ``limit`` i32: past ``[B]``, or the positions chosen ``[B, S, k]`` with -1 for none; out ``[B, S, H, width]``.
     """
     (batch, _, heads, _), (_, count, turned) = q.shape, rope_keys.shape
     expanded = reshape(linear(latents, kv_b), batch, count, heads, nope + width)
@@ -96,7 +95,7 @@ def mla_attention(
     shared = broadcast_to(reshape(rope_keys, batch, count, 1, turned), batch, count, heads, turned)
     keys = transpose(concat(plain, shared), 0, 2, 1, 3)
     scores = matmul(transpose(q, 0, 2, 1, 3), keys, trans_b=True, out="f32") * scale
-    weights = _masked_softmax(scores, _seen(past, q, latents, chosen))
+    weights = _masked_softmax(scores, _seen(limit, q, latents))
     return transpose(matmul(cast(weights, q.dtype), transpose(values, 0, 2, 1, 3)), 0, 2, 1, 3)
 
 
@@ -108,17 +107,16 @@ def _masked_softmax(scores: Value, seen: Value) -> Value:
 
 @kernel("MLA over the latent cache itself, weights absorbed into query and output (§2)", scale="of the logits")
 def mla_absorbed(
-    q_latent: Value, q_rope: Value, latents: Value, rope_keys: Value, past: Value, chosen: Value | None = None, *,
-    scale: float,
-) -> Value:  # fmt: skip
-    """``q_latent [B, S, H, R]``, ``q_rope [B, S, H, r]``; out ``[B, S, H, R]``: weights times latents."""
+    q_latent: Value, q_rope: Value, latents: Value, rope_keys: Value, limit: Value, *, scale: float
+) -> Value:
+    """``q_latent [B, S, H, R]``, ``q_rope [B, S, H, r]``, ``limit`` as in ``mla_attention``; out ``[B, S, H, R]``, sums
+    of latents.
+    """
     (batch, length, heads, rank), count = q_latent.shape, latents.shape[1]
     flat, turned = (reshape(q, batch, length * heads, q.shape[-1]) for q in (q_latent, q_rope))
     plain = matmul(flat, latents, trans_b=True, out="f32")
     scores = (plain + matmul(turned, rope_keys, trans_b=True, out="f32")) * scale
-    seen = _seen(past, q_latent, latents, chosen)
-    masked = where(
-        reshape(seen, batch, length, 1, count), reshape(scores, batch, length, heads, count), MASKED
-    )
+    seen = reshape(_seen(limit, q_latent, latents), batch, length, 1, count)
+    masked = where(seen, reshape(scores, batch, length, heads, count), MASKED)
     weights = reshape(cast(softmax(masked), q_latent.dtype), batch, length * heads, count)
     return reshape(matmul(weights, latents), batch, length, heads, rank)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..builder import cast, concat, const, reshape, split, unary
 from ..core import Value
 from .define import kernel
+from .norm import rms_norm
 
 
 @kernel(
@@ -32,6 +33,17 @@ def rope(x: Value, cos: Value, sin: Value, *, layout: str, start: int, inverse: 
     turned = cast((_pairs if layout == "pairs" else _halves)(cast(turning, "f32"), cos, sin, inverse), x.dtype)
     parts = [*([before] if start else []), turned, *([after] if start + 2 * half < width else [])]
     return concat(*parts) if len(parts) > 1 else turned
+
+
+@kernel(
+    "RMSNorm, then rotary embedding: what V4 does to queries and keys (§4.3)",
+    eps="added to the mean square", layout="as of rope", start="as of rope", inverse="as of rope",
+)  # fmt: skip
+def norm_rope(
+    x: Value, cos: Value, sin: Value, w: Value | None = None, *, eps: float, layout: str, start: int, inverse: bool
+) -> Value:
+    """Operands as of ``rms_norm`` and ``rope``; the normed value is rounded to the dtype of ``x`` in between."""
+    return rope(rms_norm(x, w, eps=eps), cos, sin, layout=layout, start=start, inverse=inverse)
 
 
 def _turn(first: Value, second: Value, cos: Value, sin: Value, inverse: bool) -> tuple[Value, Value]:
