@@ -43,7 +43,7 @@ def lower(module: Module, entries: tuple[str, ...], table: KernelTable, template
     """
     plan = Plan(entries=entries)
     wanted = _reachable(module, entries)
-    for name, function in module.functions.items():
+    for name, function in list(module.functions.items()):  # lowering adds weights functions
         if name in wanted:
             plan.functions[name] = FunctionLowering(module, function, plan, table, templates).run()
     return plan
@@ -78,7 +78,7 @@ class FunctionLowering:
         self._reserve_results()
         for op in self.function.ops:
             self.loc = op.loc
-            self._lower(op)
+            self.lower_op(op)
         results = tuple(self._result(i, r) for i, r in enumerate(self.function.results))
         buffers, slots = assign_slots(self.steps, {n: (c * BITS[d] // 8, c, d) for n, (c, d) in self.temps.items()})
         return PlanFunction(
@@ -110,7 +110,8 @@ class FunctionLowering:
             self.copy(result, mine)
         return mine
 
-    def _lower(self, op: Op) -> None:
+    def lower_op(self, op: Op) -> None:
+        """Launch what one op needs."""
         if op.name not in STRUCTURAL:
             self._check_dtypes(op)
         if op.name == "get":
@@ -196,10 +197,14 @@ class FunctionLowering:
 
     def materialise(self, name: str, value: Value, attrs: Mapping[str, Any], type_: TensorType) -> Value:
         """A new kept value made from ``value`` by one op that the function does not have."""
+        return self.emit(name, (value,), attrs, type_)
+
+    def emit(self, name: str, operands: tuple[Value, ...], attrs: Mapping[str, Any], type_: TensorType) -> Value:
+        """A new kept value, made by one op that the function does not have."""
         out = Value(type_)
-        op = Op(name, (value,), attrs, (out,), self.loc)
+        op = Op(name, operands, attrs, (out,), self.loc)
         self.fusion.add_kept(op)
-        self.nest(op, self.place(out))
+        self.lower_op(op)
         return out
 
     def launch(self, kernel: str, args: tuple[View, ...], sizes: tuple[Extent, ...]) -> None:

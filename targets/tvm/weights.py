@@ -6,18 +6,25 @@ An expression of weights in a function becomes a weights function of the module,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dsv4c.ir.core import Function, Module, Op, Value
+from dsv4c.ir.dims import Extent, Shape
 from dsv4c.ir.types import TensorType, is_linear
 from dsv4c.plan import DERIVED, Ref
+
+from .kernels.gemm import NR
+from .packing import panels_form
 
 if TYPE_CHECKING:
     from .fusion import Fusion
     from .lower import FunctionLowering
 
+PACKED: Mapping[str, tuple[int, ...]] = {  # operands that are weights, read in panels made ahead of time
+    "matmul": (1,), "ragged_matmul": (1,), "grouped_linear": (1,), "experts": (4, 5, 6), "mlp": (1, 2, 3),
+}  # fmt: skip
 ARITHMETIC = frozenset({"reshape", "cast", "concat", "slice", "transpose"})
 PLAIN = frozenset({"reshape", "cast"})  # packing undoes these: what they give is the checkpoint's weight itself
 
@@ -44,6 +51,15 @@ def weight_ref(f: FunctionLowering, value: Value, transposed: bool = False) -> R
     function = _function(f.module, ops, leaves, value, transposed)
     name = f.plan.derive(function.name, paths)
     return replace(refs[0], path=".".join([*prefix, f"{DERIVED}{name}"]))
+
+
+def weight_panels(
+    f: FunctionLowering, value: Value, sizes: tuple[Extent, Extent, Extent], transposed: bool = False
+) -> tuple[Ref, Shape]:
+    """The packed form of a weight of ``sizes`` (groups, N, K) and its shape; ``transposed`` if it is ``[K, N]``."""
+    groups, n, k = sizes
+    ref = replace(weight_ref(f, value, transposed), form=panels_form(sizes, value.dtype))
+    return ref, (groups, (n + (NR - 1)) // NR, k, NR)
 
 
 def _expression(fusion: Fusion, value: Value) -> tuple[list[Op], list[Value]]:
