@@ -15,6 +15,7 @@ from dsv4c.ir.kernel_ops.define import aliases
 from dsv4c.ir.registry import REGISTRY
 from dsv4c.ir.types import TensorType, is_linear
 
+from .columns import cuts
 from .weights import PACKED, is_weight
 
 HEAVY = frozenset({"exp", "log", "log1p", "sin", "cos", "sqrt", "rsqrt", "div"})
@@ -35,6 +36,8 @@ class Fusion:
         self._size: dict[int, int] = {}
         self._heavy: dict[int, bool] = {}
         self._named: dict[int, bool] = {}
+        self.cuts = cuts(self, function)
+        self._kept.update(id(part) for parts in self.cuts.values() for part in parts)
         updated = _updated(function)
         for op in function.ops:
             if op.name not in STRUCTURAL:

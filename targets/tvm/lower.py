@@ -72,6 +72,7 @@ class FunctionLowering:
         self.temps: dict[str, tuple[Extent, str]] = {}
         self.places: dict[int, RefTree] = {id(p): Ref("param", p.name) for p in function.params}
         self.loc = ""
+        self._alive: list[Value] = []  # places are filed under ids, so no value of a template's own may die
 
     def run(self) -> PlanFunction:
         """All steps, then memory."""
@@ -123,6 +124,8 @@ class FunctionLowering:
             self.places[id(op.results[0])] = dict(zip(names, map(self._tree, op.operands), strict=True))
         elif op.name == "call":
             self._call(op)
+        elif op.name == "slice" and id(op.operands[0]) in self.fusion.cuts:
+            pass  # the product wrote it where it is
         elif op.name in self.templates:
             self.templates[op.name](self, op)
         elif self.fusion.kept(op.results[0]):
@@ -161,6 +164,7 @@ class FunctionLowering:
     def place(self, value: Value) -> Ref:
         """The memory of a kept value, made when it has none."""
         if id(value) not in self.places:
+            self._alive.append(value)
             self.places[id(value)] = self.temp(product(value.shape), value.dtype)
         ref = self.places[id(value)]
         assert isinstance(ref, Ref)

@@ -21,9 +21,9 @@ from .kernels.scatter import scatter
 from .kernels.topk import topk
 from .lower import FunctionLowering
 from .scalar import DTYPE, NARROW
-from .templates_experts import EXPERTS
+from .templates_products import PRODUCTS, lower_linear
 from .templates_rows import ROWS, TAKES
-from .weights import is_weight, weight_panels
+from .weights import is_weight, weight_ref
 
 
 def known(extent: Extent) -> int | None:
@@ -40,10 +40,13 @@ def lower_matmul(f: FunctionLowering, op: Op) -> None:
     """A product with a weight reads panels packed ahead of time; with an activation, panels packed just before."""
     a, b = op.operands
     out = op.results[0]
+    if is_weight(f.fusion, b) and b.tensor.rank == 2 and a.dtype == b.dtype:
+        lower_linear(f, op)
+        return
     if is_weight(f.fusion, b):
         *groups, n, k = b.shape if op.attrs["trans_b"] else (*b.shape[:-2], b.shape[-1], b.shape[-2])
         lead = _static_groups(f, op, tuple(groups), a)
-        ref, _ = weight_panels(f, b, (product(tuple(groups)), n, k), transposed=not op.attrs["trans_b"])
+        ref = weight_ref(f, b, (product(tuple(groups)), n, k), transposed=not op.attrs["trans_b"])
     else:
         n, k = out.shape[-1], a.shape[-1]
         a, b, lead = _same_batch(f, a, b)
@@ -133,7 +136,7 @@ def lower_ragged(f: FunctionLowering, op: Op) -> None:
     )
     types = (DTYPE[x.dtype], DTYPE[w.dtype], DTYPE[out.dtype])
     kernel = _kernel(f, "grouped", grouped, experts=known(experts), n=known(n), k=known(k), m=known(m), types=types)
-    panels = View(*weight_panels(f, w, (experts, n, k)), w.dtype)
+    panels = View(weight_ref(f, w, (experts, n, k)), (experts, _panels(n), k, NR), w.dtype)
     f.launch(
         kernel,
         (f.view(x), View(begins, (experts + 1,), "i32"), panels, View(f.place(out), out.shape, out.dtype)),
@@ -218,7 +221,7 @@ LOWER: dict[str, Callable[[FunctionLowering, Op], None]] = {
     "cumsum": lower_cumsum,
     "scatter": lower_scatter,
     **ROWS,
-    **EXPERTS,
+    **PRODUCTS,
 }
 
 

@@ -11,11 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dsv4c.ir.core import Function, Module, Op, Value
-from dsv4c.ir.dims import Extent, Shape
+from dsv4c.ir.dims import Extent
 from dsv4c.ir.types import TensorType, is_linear
 from dsv4c.plan import DERIVED, Ref
 
-from .kernels.gemm import NR
 from .packing import panels_form
 
 if TYPE_CHECKING:
@@ -39,7 +38,14 @@ def is_weight(fusion: Fusion, value: Value) -> bool:
     return op.name in ARITHMETIC and all(is_weight(fusion, o) for o in op.operands)
 
 
-def weight_ref(f: FunctionLowering, value: Value, transposed: bool = False) -> Ref:
+def weight_ref(
+    f: FunctionLowering, value: Value, sizes: tuple[Extent, Extent, Extent], step: int = 1, transposed: bool = False
+) -> Ref:
+    """The packed form of a weight of ``sizes`` (groups, N, K), leaf or derived; ``transposed`` if it is ``[K, N]``."""
+    return replace(_source(f, value, transposed), form=panels_form(sizes, value.dtype, step))
+
+
+def _source(f: FunctionLowering, value: Value, transposed: bool) -> Ref:
     """Where a value made of weights lies: a leaf, or a derived weight; ``transposed`` in its last two axes."""
     ops, leaves = _expression(f.fusion, value)
     if not transposed and all(op.name in PLAIN for op in ops):
@@ -51,15 +57,6 @@ def weight_ref(f: FunctionLowering, value: Value, transposed: bool = False) -> R
     function = _function(f.module, ops, leaves, value, transposed)
     name = f.plan.derive(function.name, paths)
     return replace(refs[0], path=".".join([*prefix, f"{DERIVED}{name}"]))
-
-
-def weight_panels(
-    f: FunctionLowering, value: Value, sizes: tuple[Extent, Extent, Extent], transposed: bool = False
-) -> tuple[Ref, Shape]:
-    """The packed form of a weight of ``sizes`` (groups, N, K) and its shape; ``transposed`` if it is ``[K, N]``."""
-    groups, n, k = sizes
-    ref = replace(weight_ref(f, value, transposed), form=panels_form(sizes, value.dtype))
-    return ref, (groups, (n + (NR - 1)) // NR, k, NR)
 
 
 def _expression(fusion: Fusion, value: Value) -> tuple[list[Op], list[Value]]:
