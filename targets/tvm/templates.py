@@ -21,6 +21,7 @@ from .kernels.scatter import scatter
 from .kernels.topk import topk
 from .lower import FunctionLowering
 from .scalar import DTYPE, NARROW
+from .templates_attention import ATTENTION, ATTENTION_TAKES
 from .templates_products import PRODUCTS, lower_linear
 from .templates_rows import ROWS, TAKES
 from .weights import is_weight, weight_ref
@@ -222,9 +223,11 @@ LOWER: dict[str, Callable[[FunctionLowering, Op], None]] = {
     "scatter": lower_scatter,
     **ROWS,
     **PRODUCTS,
+    **ATTENTION,
 }
 
 
 def has_template(op: Op) -> bool:
     """Whether a kernel op is lowered as it is; the others are expanded first."""
-    return op.name in LOWER and (op.name not in TAKES or TAKES[op.name](op))
+    takes = {**TAKES, **ATTENTION_TAKES}
+    return op.name in LOWER and (op.name not in takes or takes[op.name](op))
