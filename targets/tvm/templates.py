@@ -22,6 +22,7 @@ from .kernels.topk import topk
 from .lower import FunctionLowering
 from .scalar import DTYPE, NARROW
 from .templates_attention import ATTENTION, ATTENTION_TAKES
+from .templates_hyper import HYPER, HYPER_TAKES
 from .templates_products import PRODUCTS, lower_linear
 from .templates_rows import ROWS, TAKES
 from .weights import is_weight, weight_ref
@@ -224,10 +225,11 @@ LOWER: dict[str, Callable[[FunctionLowering, Op], None]] = {
     **ROWS,
     **PRODUCTS,
     **ATTENTION,
+    **HYPER,
 }
 
 
 def has_template(op: Op) -> bool:
     """Whether a kernel op is lowered as it is; the others are expanded first."""
-    takes = {**TAKES, **ATTENTION_TAKES}
+    takes = {**TAKES, **ATTENTION_TAKES, **HYPER_TAKES}
     return op.name in LOWER and (op.name not in takes or takes[op.name](op))

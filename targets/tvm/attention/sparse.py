@@ -16,7 +16,7 @@ from tvm.script.ir_builder import tirx as T
 
 from ..kernels import expr
 from ..kernels.kernel import Kernel
-from ..products.registers import HELD, STEP, add_products, sums, with_llvm
+from ..products.registers import HELD, STEP, add_products, staged, sums, with_llvm
 from ..products.tuning import LANES
 from ..rows.emit import Arg, build, choose, f32, lanes, load, local, loop, narrow, store
 from ..scalar import Expr, int64
@@ -200,12 +200,12 @@ class _Token:
                             value = load(run.values, self.b, row, d * int64(WIDE) + at)
                             weight = weights[begin + i, tirx.min(first + int64(r), int64(self.block - 1))]
                             T.buffer_store(held, held[int64(r), at] + value * weight, [int64(r), at])
-        for r in range(ROWS):
-            head = self.first + first + int64(r)
-            choose(head < int64(self.heads), lambda r=r, head=head: self._put(held, r, head, d))  # type: ignore[misc]
+        out, head = staged(held), self.first + first
+        with loop(0, tirx.min(int64(ROWS), int64(self.heads) - head)) as r:
+            self._put(out, r, head + r, d)
 
-    def _put(self, held: Any, r: int, head: Expr, d: Expr) -> None:
+    def _put(self, held: Any, r: Expr, head: Expr, d: Expr) -> None:
         for v in range(0, min(WIDE, self.width), LANES):
             with lanes(min(LANES, self.width)) as j:
                 at = int64(v) + j
-                store(self.k.out, held[int64(r), at], self.b, self.s, head, d * int64(WIDE) + at)
+                store(self.k.out, held[r, at], self.b, self.s, head, d * int64(WIDE) + at)
