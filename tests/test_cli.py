@@ -199,7 +199,7 @@ def test_verify(answer: Json, text: Run, tiny_artefact: Path, monkeypatch: pytes
         ]
 
     real = answer("verify", tiny_artefact)
-    assert real["ok"] and {"step", "step_all"} <= {f["name"] for f in real["functions"]}
+    assert real["ok"] and {"prefill", "decode", "step_all"} <= {f["name"] for f in real["functions"]}
     assert {f["status"] for f in real["functions"]} == {"ok"}
     monkeypatch.setattr("dsv4c.driver.verify.verify_artefact", rows)
     words = ("verify", tiny_artefact, "--threads", 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,12 @@ from .registry import lookup
 from .types import DTYPES, TensorType, Type, children, leaves
 
 Data = Any  # an array, or a dict of Data keyed by part for bundles and lists
+Call = Callable[[str, Sequence[Data], Mapping[str, int]], tuple[Data, ...]]  # (function, operands, dims) -> results
 
 
-def run(module: Module, name: str, operands: Sequence[Data], dims: Mapping[str, int]) -> tuple[Data, ...]:
+def run(
+    module: Module, name: str, operands: Sequence[Data], dims: Mapping[str, int], call: Call | None = None
+) -> tuple[Data, ...]:
     """Run one function.
 
     Args:
@@ -23,6 +26,8 @@ def run(module: Module, name: str, operands: Sequence[Data], dims: Mapping[str, 
         name: the function.
         operands: one array per tensor parameter, nested dicts for bundles and lists (``tree`` makes them).
         dims: a number for each dimension symbol of the function.
+        call: executes the functions that this one calls, and must leave their operands as they are; they are
+            interpreted too by default.
 
     Raises:
         IRError: an operand does not have the parameter's shape or dtype, or a required equality does not hold.
@@ -30,9 +35,10 @@ def run(module: Module, name: str, operands: Sequence[Data], dims: Mapping[str, 
     function = module.functions[name]
     bound = _bind(function, operands, dims)
     last = _last_uses(function)
+    enter: Call = call or (lambda callee, arguments, inner: run(module, callee, arguments, inner))
     for index, op in enumerate(function.ops):
         arguments = [bound[id(o)] for o in op.operands]
-        for result, data in zip(op.results, _apply(module, op, arguments, dims), strict=True):
+        for result, data in zip(op.results, _apply(op, arguments, dims, enter), strict=True):
             bound[id(result)] = data
         for value in last.get(index, ()):
             del bound[id(value)]
@@ -69,7 +75,7 @@ def run_tensors(module: Module, name: str, arrays: Sequence[Data]) -> tuple[Data
     return run(module, name, arrays, bound)
 
 
-def _apply(module: Module, op: Op, arguments: list[Data], dims: Mapping[str, int]) -> tuple[Data, ...]:
+def _apply(op: Op, arguments: list[Data], dims: Mapping[str, int], enter: Call) -> tuple[Data, ...]:
     if op.name == "get":
         return (arguments[0][str(op.attrs["part"])],)
     if op.name == "bundle":
@@ -77,7 +83,7 @@ def _apply(module: Module, op: Op, arguments: list[Data], dims: Mapping[str, int
     if op.name == "call":
         pairs: Any = op.attrs["dims"]
         inner = dict(dims) | {str(symbol): evaluate(extent, dims) for symbol, extent in pairs}
-        return run(module, str(op.attrs["callee"]), arguments, inner)
+        return enter(str(op.attrs["callee"]), arguments, inner)
     attrs = {key: concrete(value, dims) for key, value in op.attrs.items()}
     out = lookup(op.name).reference(*arguments, **attrs)
     return out if isinstance(out, tuple) else (out,)

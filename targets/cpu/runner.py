@@ -38,8 +38,11 @@ def usable_cpus() -> int:
 class Program:
     """A bound entry: its launches know every address, so that running is a loop of calls."""
 
-    def __init__(self, calls: Sequence[tuple[Any, tuple[Any, ...]]], keep: tuple[Any, ...]) -> None:
+    def __init__(
+        self, calls: Sequence[tuple[Any, tuple[Any, ...]]], names: Sequence[str], keep: tuple[Any, ...]
+    ) -> None:
         self._calls, self._keep = calls, keep  # tensors are views: what they view must stay alive
+        self.names = names  # of the kernels, launch by launch
 
     def run(self) -> None:
         """Launch everything once, in order."""
@@ -69,7 +72,7 @@ class Runner:
         arena = aligned((max(size, ALIGN),), "i8")
         tensor = _tensors(arena, spaces)
         calls = [(self._function(step.kernel), (*(tensor(s) for s in step.tensors), *step.scalars)) for step in steps]
-        return Program(calls, (arena, spaces))
+        return Program(calls, [step.kernel for step in steps], (arena, spaces))
 
     def _function(self, name: str) -> Any:
         if name not in self._functions:

@@ -13,26 +13,31 @@ from dsv4c.errors import UserError
 from dsv4c.ir.core import Function, Module
 from dsv4c.ir.types import DTYPES, TensorType
 from dsv4c.passes.base import Pass
+from dsv4c.passes.registry import PASSES
 
 from ..target import Emitted, Target
 from ..target import Runner as AnyRunner
 
 # TVM takes seconds to import: each function below imports what it needs, so that listing targets stays quick.
 LIBRARY = "kernels.so"
-PIPELINE: tuple[Pass, ...] = ()
+PIPELINE: tuple[Pass, ...] = tuple(one() for one in PASSES)
 Array = np.ndarray[Any, Any]
 
 
 def emit(module: Module, entries: tuple[str, ...], folder: Path) -> Emitted:
     """Write ``kernels.so`` and, below ``kernels/``, each kernel before and after scheduling with its trace."""
+    from dsv4c.ir.expand import expand
+
     from ..tvm.build import build_library
     from ..tvm.host import cpu_features
     from ..tvm.lower import KernelTable, lower
-    from ..tvm.templates import LOWER
+    from ..tvm.templates import LOWER, has_template
     from .runner import usable_cpus
 
     table = KernelTable()
-    plan = lower(module, entries, table, LOWER)
+    lowered, expanded = expand(module, has_template)
+    plan = lower(lowered, entries, table, LOWER)
+    module.functions.update({name: f for name, f in lowered.functions.items() if f.kind == "weights"})
     kernels = [table.kernels[name] for name in sorted(table.kernels)]
     texts = folder / "kernels"
     texts.mkdir()
@@ -44,6 +49,7 @@ def emit(module: Module, entries: tuple[str, ...], folder: Path) -> Emitted:
     facts = {
         "features": cpu_features(),
         "kernels": len(kernels),
+        "expanded": [f"{e.function}:{e.loc} {e.op}" for e in expanded],
         "versions": {name: version(name) for name in ("apache-tvm", "apache-tvm-ffi")},
     }
     return Emitted(plan, facts)

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dsv4c.ir.core import Function, Op, Value
+from dsv4c.ir.expand import is_kernel_op
+from dsv4c.ir.kernel_ops.define import aliases
 from dsv4c.ir.registry import REGISTRY
 from dsv4c.ir.types import TensorType, is_linear
 
-from .weights import is_weight
+from .columns import cuts
+from .weights import PACKED, is_weight
 
 HEAVY = frozenset({"exp", "log", "log1p", "sin", "cos", "sqrt", "rsqrt", "div"})
 STRUCTURAL = frozenset({"get", "bundle", "call"})
@@ -33,6 +36,8 @@ class Fusion:
         self._size: dict[int, int] = {}
         self._heavy: dict[int, bool] = {}
         self._named: dict[int, bool] = {}
+        self.cuts = cuts(self, function)
+        self._kept.update(id(part) for parts in self.cuts.values() for part in parts)
         updated = _updated(function)
         for op in function.ops:
             if op.name not in STRUCTURAL:
@@ -84,22 +89,27 @@ class Fusion:
         if user.name in ("call", "bundle"):
             return True
         # Weights of matrix products are packed ahead of time, whatever reshapes and casts stand before them.
-        packed = (
-            user.name in ("matmul", "ragged_matmul") and user.operands[1] is value and is_weight(self, value)
-        )
-        positions = _MEMORY_OPERANDS.get(user.name, ())
-        return not packed and any(user.operands[i] is value for i in positions)
+        packed = PACKED.get(user.name, ())
+        positions = range(len(user.operands)) if is_kernel_op(user) else _MEMORY_OPERANDS.get(user.name, ())
+        ours = [i for i in positions if user.operands[i] is value]
+        return any(i not in packed for i in ours) or (bool(ours) and not is_weight(self, value))
 
     def _must_keep(self, op: Op) -> bool:
         (first, *_) = op.results
         users = self.users.get(id(first), [])
         if any(self._needs_memory(user, first) for user in users):
-            # A reshape of kept memory is that memory under another shape.
-            return op.name != "reshape" or not self.kept(op.operands[0])
+            return not self._in_memory(op)
         size, heavy = self._size[id(first)], self._heavy[id(first)]
         if REGISTRY[op.name].kind == "view" or not op.operands:
             return size > MOST_NODES
         return size > MOST_NODES or (len(users) > 1 and (heavy or size > CHEAP_NODES))
+
+    def _in_memory(self, op: Op) -> bool:
+        """Whether the op is a reshape of kept memory: that memory under another shape."""
+        if op.name != "reshape":
+            return False
+        (source,) = op.operands
+        return self.kept(source) or self._in_memory(self.producer(source))
 
 
 def _users(function: Function) -> dict[int, list[Op]]:
@@ -111,10 +121,12 @@ def _users(function: Function) -> dict[int, list[Op]]:
 
 
 def _updated(function: Function) -> set[int]:
-    """Values that scatter or a callee may write to, also as a part of a bundle."""
+    """Values that scatter, a callee or a kernel op may write to, also as a part of a bundle."""
     found: set[int] = set()
     for op in reversed(function.ops):
-        if op.name in ("scatter", "call") or (op.name in ("bundle", "get") and id(op.results[0]) in found):
+        if is_kernel_op(op):
+            found.update(id(op.operands[position]) for position in aliases(op).values())
+        elif op.name in ("scatter", "call") or (op.name in ("bundle", "get") and id(op.results[0]) in found):
             found.update(id(o) for o in op.operands if is_linear(o.type))
     return found
 

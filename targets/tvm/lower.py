@@ -43,7 +43,7 @@ def lower(module: Module, entries: tuple[str, ...], table: KernelTable, template
     """
     plan = Plan(entries=entries)
     wanted = _reachable(module, entries)
-    for name, function in module.functions.items():
+    for name, function in list(module.functions.items()):  # lowering adds weights functions
         if name in wanted:
             plan.functions[name] = FunctionLowering(module, function, plan, table, templates).run()
     return plan
@@ -72,13 +72,14 @@ class FunctionLowering:
         self.temps: dict[str, tuple[Extent, str]] = {}
         self.places: dict[int, RefTree] = {id(p): Ref("param", p.name) for p in function.params}
         self.loc = ""
+        self._alive: list[Value] = []  # places are filed under ids, so no value of a template's own may die
 
     def run(self) -> PlanFunction:
         """All steps, then memory."""
         self._reserve_results()
         for op in self.function.ops:
             self.loc = op.loc
-            self._lower(op)
+            self.lower_op(op)
         results = tuple(self._result(i, r) for i, r in enumerate(self.function.results))
         buffers, slots = assign_slots(self.steps, {n: (c * BITS[d] // 8, c, d) for n, (c, d) in self.temps.items()})
         return PlanFunction(
@@ -110,7 +111,8 @@ class FunctionLowering:
             self.copy(result, mine)
         return mine
 
-    def _lower(self, op: Op) -> None:
+    def lower_op(self, op: Op) -> None:
+        """Launch what one op needs."""
         if op.name not in STRUCTURAL:
             self._check_dtypes(op)
         if op.name == "get":
@@ -122,6 +124,8 @@ class FunctionLowering:
             self.places[id(op.results[0])] = dict(zip(names, map(self._tree, op.operands), strict=True))
         elif op.name == "call":
             self._call(op)
+        elif op.name == "slice" and id(op.operands[0]) in self.fusion.cuts:
+            pass  # the product wrote it where it is
         elif op.name in self.templates:
             self.templates[op.name](self, op)
         elif self.fusion.kept(op.results[0]):
@@ -160,6 +164,7 @@ class FunctionLowering:
     def place(self, value: Value) -> Ref:
         """The memory of a kept value, made when it has none."""
         if id(value) not in self.places:
+            self._alive.append(value)
             self.places[id(value)] = self.temp(product(value.shape), value.dtype)
         ref = self.places[id(value)]
         assert isinstance(ref, Ref)
@@ -196,10 +201,14 @@ class FunctionLowering:
 
     def materialise(self, name: str, value: Value, attrs: Mapping[str, Any], type_: TensorType) -> Value:
         """A new kept value made from ``value`` by one op that the function does not have."""
+        return self.emit(name, (value,), attrs, type_)
+
+    def emit(self, name: str, operands: tuple[Value, ...], attrs: Mapping[str, Any], type_: TensorType) -> Value:
+        """A new kept value, made by one op that the function does not have."""
         out = Value(type_)
-        op = Op(name, (value,), attrs, (out,), self.loc)
+        op = Op(name, operands, attrs, (out,), self.loc)
         self.fusion.add_kept(op)
-        self.nest(op, self.place(out))
+        self.lower_op(op)
         return out
 
     def launch(self, kernel: str, args: tuple[View, ...], sizes: tuple[Extent, ...]) -> None:

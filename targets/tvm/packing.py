@@ -1,5 +1,8 @@
 """Weights in the layout that the kernels read: column panels ``[groups, ceil(N / NR), K, NR]``, zero-padded.
 
+In ``pairs``, two neighbours along K lie side by side, ``[groups, ceil(N / NR), K / 2, NR, 2]``, as dot products of bf16
+read them.
+
 Packing is IR like everything else: ``pack_function`` adds a small weights function for a form, which runs once, when
 the checkpoint is packed. ``unpack`` undoes it, so that an artefact can be compared with the reference interpreter.
 """
@@ -22,6 +25,9 @@ Array = np.ndarray[Any, Any]
 E, N, K = symbol("E"), symbol("N"), symbol("K")  # matrices, rows (outputs) and columns (inputs) of a weight
 
 
+NAMES = {1: "panels", 2: "pairs"}
+
+
 @dataclass(frozen=True)
 class Panels:
     """``groups`` matrices ``[n, k]`` held in ``dtype``."""
@@ -30,23 +36,24 @@ class Panels:
     n: int
     k: int
     dtype: str
+    step: int  # neighbours along K that lie side by side: 1, or 2 in pairs
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
+    def shape(self) -> tuple[int, int, int, int, int]:
         """The packed shape."""
-        return (self.groups, -(-self.n // NR), self.k, NR)
+        return (self.groups, -(-self.n // NR), self.k // self.step, NR, self.step)
 
 
-def panels_form(sizes: tuple[Extent, Extent, Extent], dtype: str) -> str:
+def panels_form(sizes: tuple[Extent, Extent, Extent], dtype: str, step: int = 1) -> str:
     """The name of a layout, as plan references carry it: ``panels.8x32x64.f32``."""
-    return f"panels.{'x'.join(str(s) for s in sizes)}.{dtype}"
+    return f"{NAMES[step]}.{'x'.join(str(s) for s in sizes)}.{dtype}"
 
 
 def parse_form(form: str) -> Panels:
     """The layout of that name."""
-    _, sizes, dtype = form.split(".")
+    name, sizes, dtype = form.split(".")
     groups, n, k = (int(s) for s in sizes.split("x"))
-    return Panels(groups, n, k, dtype)
+    return Panels(groups, n, k, dtype, next(step for step, known in NAMES.items() if known == name))
 
 
 def pack_function(module: Module, stored: TensorType, form: str) -> Function:
@@ -57,7 +64,8 @@ def pack_function(module: Module, stored: TensorType, form: str) -> Function:
     """
     p = parse_form(form)
     padded = p.n % NR != 0
-    name = f"pack_{stored.dtype}_{stored.rank}d_to_{p.dtype}" + (f"_padded_{p.n}" if padded else "")
+    name = f"pack_{stored.dtype}_{stored.rank}d_to_{p.dtype}" + ("_pairs" if p.step > 1 else "")
+    name += f"_padded_{p.n}" if padded else ""
     if name in module.functions:
         return module.functions[name]
     lead = (E,) if stored.rank == 3 else ()
@@ -70,11 +78,15 @@ def pack_function(module: Module, stored: TensorType, form: str) -> Function:
             w = reshape(concat(reshape(w, groups, p.n, K), missing, axis=1), groups * p.shape[1], NR, K)
         else:
             w = reshape(w, product(lead) * (N // NR), NR, K)
-        return b.done(transpose(w, 0, 2, 1), kind="weights")
+        if p.step > 1:
+            w = transpose(reshape(w, w.shape[0], NR, K // p.step, p.step), 0, 2, 1, 3)
+        else:
+            w = transpose(w, 0, 2, 1)
+        return b.done(w, kind="weights")
 
 
 def unpack(packed: Array, form: str) -> Array:
     """``[groups, n, k]`` from panels: the inverse of packing, up to the reshape of the weight."""
     p = parse_form(form)
-    rows = packed.reshape(p.shape).transpose(0, 1, 3, 2).reshape(p.groups, -1, p.k)
+    rows = packed.reshape(p.shape).transpose(0, 1, 3, 2, 4).reshape(p.groups, -1, p.k)
     return rows[:, : p.n]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from dsv4c.ir.core import IRError, Op, Value
@@ -21,8 +20,11 @@ from .kernels.pack import pack
 from .kernels.scatter import scatter
 from .kernels.topk import topk
 from .lower import FunctionLowering
-from .packing import panels_form
 from .scalar import DTYPE, NARROW
+from .templates_attention import ATTENTION, ATTENTION_TAKES
+from .templates_hyper import HYPER, HYPER_TAKES
+from .templates_products import PRODUCTS, lower_linear
+from .templates_rows import ROWS, TAKES
 from .weights import is_weight, weight_ref
 
 
@@ -40,10 +42,13 @@ def lower_matmul(f: FunctionLowering, op: Op) -> None:
     """A product with a weight reads panels packed ahead of time; with an activation, panels packed just before."""
     a, b = op.operands
     out = op.results[0]
+    if is_weight(f.fusion, b) and b.tensor.rank == 2 and a.dtype == b.dtype:
+        lower_linear(f, op)
+        return
     if is_weight(f.fusion, b):
         *groups, n, k = b.shape if op.attrs["trans_b"] else (*b.shape[:-2], b.shape[-1], b.shape[-2])
         lead = _static_groups(f, op, tuple(groups), a)
-        ref = weight_panels(f, b, (product(tuple(groups)), n, k), transposed=not op.attrs["trans_b"])
+        ref = weight_ref(f, b, (product(tuple(groups)), n, k), transposed=not op.attrs["trans_b"])
     else:
         n, k = out.shape[-1], a.shape[-1]
         a, b, lead = _same_batch(f, a, b)
@@ -57,13 +62,6 @@ def _static_groups(f: FunctionLowering, op: Op, groups: Shape, a: Value) -> Shap
             f"{f.function.name}:{op.loc}", f"groups {groups} of the weight against {a.shape[:-2]}; they must agree"
         )
     return groups
-
-
-def weight_panels(
-    f: FunctionLowering, b: Value, sizes: tuple[Extent, Extent, Extent], transposed: bool = False
-) -> Ref:
-    """The packed form of a weight operand: ``sizes`` are groups, N and K; ``transposed`` if it lies as ``[K, N]``."""
-    return replace(weight_ref(f, b, transposed), form=panels_form(sizes, b.dtype))
 
 
 def _same_batch(f: FunctionLowering, a: Value, b: Value) -> tuple[Value, Value, Shape]:
@@ -140,7 +138,7 @@ def lower_ragged(f: FunctionLowering, op: Op) -> None:
     )
     types = (DTYPE[x.dtype], DTYPE[w.dtype], DTYPE[out.dtype])
     kernel = _kernel(f, "grouped", grouped, experts=known(experts), n=known(n), k=known(k), m=known(m), types=types)
-    panels = View(weight_panels(f, w, (experts, n, k)), (experts, _panels(n), k, NR), w.dtype)
+    panels = View(weight_ref(f, w, (experts, n, k)), (experts, _panels(n), k, NR), w.dtype)
     f.launch(
         kernel,
         (f.view(x), View(begins, (experts + 1,), "i32"), panels, View(f.place(out), out.shape, out.dtype)),
@@ -224,4 +222,14 @@ LOWER: dict[str, Callable[[FunctionLowering, Op], None]] = {
     "argmax": lower_argmax,
     "cumsum": lower_cumsum,
     "scatter": lower_scatter,
+    **ROWS,
+    **PRODUCTS,
+    **ATTENTION,
+    **HYPER,
 }
+
+
+def has_template(op: Op) -> bool:
+    """Whether a kernel op is lowered as it is; the others are expanded first."""
+    takes = {**TAKES, **ATTENTION_TAKES, **HYPER_TAKES}
+    return op.name in LOWER and (op.name not in takes or takes[op.name](op))

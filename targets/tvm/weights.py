@@ -6,18 +6,25 @@ An expression of weights in a function becomes a weights function of the module,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dsv4c.ir.core import Function, Module, Op, Value
+from dsv4c.ir.dims import Extent
 from dsv4c.ir.types import TensorType, is_linear
 from dsv4c.plan import DERIVED, Ref
+
+from .packing import panels_form
 
 if TYPE_CHECKING:
     from .fusion import Fusion
     from .lower import FunctionLowering
 
+PACKED: Mapping[str, tuple[int, ...]] = {  # operands that are weights, read in panels made ahead of time
+    "matmul": (1,), "ragged_matmul": (1,), "grouped_linear": (1,), "experts": (4, 5, 6), "mlp": (1, 2, 3),
+    "hyper_pre": (1,), "hyper_head": (1,),
+}  # fmt: skip
 ARITHMETIC = frozenset({"reshape", "cast", "concat", "slice", "transpose"})
 PLAIN = frozenset({"reshape", "cast"})  # packing undoes these: what they give is the checkpoint's weight itself
 
@@ -32,7 +39,14 @@ def is_weight(fusion: Fusion, value: Value) -> bool:
     return op.name in ARITHMETIC and all(is_weight(fusion, o) for o in op.operands)
 
 
-def weight_ref(f: FunctionLowering, value: Value, transposed: bool = False) -> Ref:
+def weight_ref(
+    f: FunctionLowering, value: Value, sizes: tuple[Extent, Extent, Extent], step: int = 1, transposed: bool = False
+) -> Ref:
+    """The packed form of a weight of ``sizes`` (groups, N, K), leaf or derived; ``transposed`` if it is ``[K, N]``."""
+    return replace(_source(f, value, transposed), form=panels_form(sizes, value.dtype, step))
+
+
+def _source(f: FunctionLowering, value: Value, transposed: bool) -> Ref:
     """Where a value made of weights lies: a leaf, or a derived weight; ``transposed`` in its last two axes."""
     ops, leaves = _expression(f.fusion, value)
     if not transposed and all(op.name in PLAIN for op in ops):
