@@ -28,9 +28,9 @@ def bisect_command(
     context: click.Context, spec: str, target: str | None, names: str, settings: tuple[str, ...], tol: float,
     dtype: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Name the first pass whose result is further from the original module than the limit.
+    """Name the first pass that moves the numbers too far.
 
-    With --target, the last stage is also executed by kernels: is the error in the passes or in lowering? Without -p
+    Every stage is compared with the original module, not with the one before. With --target, the last stage is also executed by kernels: is the error in the passes or in lowering? Without -p
     the passes are those of the target, or all. The exit code is 1 when anything is over the limit.
     """
     from dsv4c.driver.bisect import bisect
