@@ -25,7 +25,8 @@ TINY = ROOT / "examples" / "tiny-v4"
 GOLDEN = json.loads((TINY / "tokens.json").read_text())
 PROMPT = ",".join(map(str, GOLDEN["prompt"]))
 COMMANDS = [
-    "compile", "export", "inspect", "models", "ops", "opt", "parse", "passes", "print", "run", "targets", "verify",
+    "bisect", "compile", "export", "inspect", "models", "ops", "opt", "parse", "passes", "print", "reduce", "run",
+    "targets", "verify",
 ]  # fmt: skip
 Json = Callable[..., Any]
 Run = Callable[..., str]

@@ -19,6 +19,7 @@ import click
 
 from dsv4c.errors import ProofError, UserError
 
+from .bisect import bisect_command, reduce_command
 from .compile import compile_command
 from .export import export_command
 from .inspect import inspect_command
@@ -37,6 +38,7 @@ BROKEN_PIPE = 141  # as a shell reports a process that SIGPIPE ended
     commands=[
         models_command, targets_command, ops_command, inspect_command, compile_command, run_command, verify_command,
         print_command, parse_command, export_command, passes_command, opt_command,
+        bisect_command, reduce_command,
     ],
 )  # fmt: skip
 @click.version_option(package_name="dsv4c", message="%(prog)s %(version)s")
