@@ -282,6 +282,18 @@ def test_whole_file_is_whole_or_absent(tmp_path: Path) -> None:
     assert path.read_bytes() == b"all" and [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
+def test_output_goes_to_where_a_link_leads(text: Run, tiny_artefact: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    for name in ("l.npy", "m.onnx"):
+        (tmp_path / name).symlink_to(tmp_path / "disk" / name)
+    for _ in range(2):  # a link to nothing, and one to a file
+        text("run", tiny_artefact, "--tokens", "1", "--new", 1, "--logits", tmp_path / "l.npy")
+        text("export", TINY, tmp_path / "m.onnx", "--no-weights", "--force")
+        assert sorted(p.name for p in tmp_path.iterdir() if p.is_symlink()) == ["l.npy", "m.onnx"]
+        assert sorted(p.name for p in (tmp_path / "disk").iterdir()) == ["l.npy", "m.onnx"]
+    assert np.load(tmp_path / "disk" / "l.npy").shape == (1, 1, 128)
+
+
 @pytest.mark.parametrize("words", [["models", "--json"], ["ops"], ["--help"]])
 def test_reader_that_goes_away(words: list[str]) -> None:
     reader, writer = os.pipe()

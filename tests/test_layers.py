@@ -14,7 +14,7 @@ ALLOWED = {
     "models": {"ir"},
     "passes": {"ir"},
     "frontend": {"ir", "models", "errors"},
-    "onnx": {"ir", "errors"},
+    "onnx": {"ir", "errors", "files"},
     "targets": {"ir", "plan", "errors", "runtime"},
     "runtime": {"ir", "plan", "errors", "artefact", "targets"},
 }
