@@ -197,7 +197,7 @@ def test_verify(answer: Json, text: Run, tiny_artefact: Path, monkeypatch: pytes
         ]
 
     real = answer("verify", tiny_artefact)
-    assert real["ok"] and {"step", "step_all"} <= {f["name"] for f in real["functions"]}
+    assert real["ok"] and real["complete"] and {"step", "step_all"} <= {f["name"] for f in real["functions"]}
     assert {f["status"] for f in real["functions"]} == {"ok"}
     monkeypatch.setattr("dsv4c.driver.verify.verify_artefact", rows)
     words = ("verify", tiny_artefact, "--threads", 2)
@@ -205,6 +205,18 @@ def test_verify(answer: Json, text: Run, tiny_artefact: Path, monkeypatch: pytes
     assert not failed["ok"]
     assert failed["functions"][0] == {"name": "step", "status": "failed", "error": None, "detail": "2 cases"}
     assert "1.0e-07" in text(*words, code=1)
+
+
+def test_verify_says_when_it_skipped(
+    answer: Json, text: Run, tiny_artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "partly" not in text("verify", tiny_artefact)
+    monkeypatch.setattr("dsv4c.driver.verify.LARGEST", 200_000)  # bytes: the small functions fit
+    data = answer("verify", tiny_artefact)
+    skipped = {f["name"] for f in data["functions"] if f["status"] == "skipped"}
+    assert data["ok"] and not data["complete"] and {"backbone", "step", "step_all"} <= skipped
+    count = len(data["functions"])
+    assert text("verify", tiny_artefact).endswith(f"partly verified: {count - len(skipped)} of {count} functions\n")
 
 
 # Text
