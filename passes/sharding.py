@@ -28,6 +28,7 @@ from dsv4c.ir.types import Bundle, TensorType
 from .placement import Placement
 
 HELD = "held_experts"  # weights function (rank) -> the expert in each of its slots, -1 for none
+SHARD = "shard_experts_"  # weights functions (w, rank) -> the part of w that the rank holds
 PLACING = "place_pairs"  # function (chosen, live) -> the slot of each pair
 
 
@@ -85,7 +86,7 @@ def add_shards(module: Module, mesh: Mesh, records: Iterable[Bundle]) -> None:
         table = const(numbers, "i32", (placement.ranks, placement.slots))
         held = b.done(reshape(gather(table, b.params[0]), placement.slots), kind="weights")
     for tensor in dict.fromkeys(t for record in records for _, t in _tensors(record)):
-        name = f"shard_experts_{tensor.dtype}_{tensor.rank}d"
+        name = f"{SHARD}{tensor.dtype}_{tensor.rank}d"
         if name in module.functions:
             continue
         whole = replace(tensor, shape=(tensor.shape[0], *(symbol(f"N{i}") for i in range(1, tensor.rank))))
