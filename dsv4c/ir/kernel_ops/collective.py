@@ -142,15 +142,18 @@ def _dispatch_link(operands: Types, results: Types, attrs: Kwargs) -> Extent:
 
 collective(
     "dispatch", _dispatch_infer, _dispatch, _dispatch_link,
-    "Send the row of each token-expert pair to the rank that holds its slot: the rows that arrived here, sorted by "
-    "slot, then rank, then pair, zeros after them up to the worst case; how many each slot got, i32[count]; where each "
-    "pair of this rank went, i32[tokens, per_token], -1 where its slot takes no part. Bytes: pairs * d * channel size",
+    "Send the row of each token-expert pair to the rank that holds its slot: rows that arrived, counts of slots, places",
     **_WINDOW, wire="f8e4m3 for a byte a channel and one scale a 128 channels on the link; empty for the rows' dtype",
 )  # fmt: skip
 
 
 def dispatch(x: Value, slot: Value, **attrs: Attr) -> tuple[Value, Value, Value]:
-    """``x [tokens, d]``, ``slot`` i32 ``[tokens, k]`` to rows ``[ranks * tokens * k, d]``, counts and places."""
+    """``x [tokens, d]``, ``slot`` i32 ``[tokens, k]`` to rows ``[ranks * tokens * k, d]``, counts and places.
+
+    Rows are sorted by slot, then rank, then pair, zeros after them up to the worst case; ``counts`` i32 ``[count]`` is
+    how many each slot got; ``places`` i32 ``[tokens, k]`` where each pair of this rank went, -1 where its slot takes no
+    part. Bytes on the link: pairs * d * channel size.
+    """
     rows, counts, place = ACTIVE[-1].emit("dispatch", (x, slot), attrs)
     return rows, counts, place
 
