@@ -142,7 +142,7 @@ def _dispatch_link(operands: Types, results: Types, attrs: Kwargs) -> Extent:
 
 collective(
     "dispatch", _dispatch_infer, _dispatch, _dispatch_link,
-    "Send the row of each token-expert pair to the rank that holds its slot: rows that arrived, counts of slots, places",
+    "Send the row of each token-expert pair to the rank that holds its slot: rows that arrived, counts, places",
     **_WINDOW, wire="f8e4m3 for a byte a channel and one scale a 128 channels on the link; empty for the rows' dtype",
 )  # fmt: skip
 
