@@ -30,8 +30,9 @@ def bisect_command(
 ) -> None:  # fmt: skip
     """Name the first pass that moves the numbers too far.
 
-    Every stage is compared with the original module, not with the one before. With --target, the last stage is also executed by kernels: is the error in the passes or in lowering? Without -p
-    the passes are those of the target, or all. The exit code is 1 when anything is over the limit.
+    Every stage is compared with the original module, not with the one before. With --target, the last stage is also
+    executed by kernels: is the error in the passes or in lowering? Without -p the passes are those of the target, or
+    all. The exit code is 1 when anything is over the limit.
     """
     from dsv4c.driver.bisect import bisect
     from dsv4c.driver.modules import open_origin
