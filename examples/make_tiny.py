@@ -152,7 +152,11 @@ def golden(model: Any, seed: int = 0, prompts: tuple[tuple[int, int], ...] = PRO
 
 
 def save(model: Any, folder: Path, dtype: str = "float32") -> Any:
-    """Write the checkpoint; returns the model that a reader of the folder gets (rounded to ``dtype``)."""
+    """Write the checkpoint; returns the model that a reader of the folder gets (rounded to ``dtype``).
+
+    In float16 that model computes in fp32: transformers keeps V4's norms in fp32 beside float16 matrices, and then
+    its layers refuse each other's activations.
+    """
     if dtype != "float32":
         with tempfile.TemporaryDirectory() as scratch:
             model.save_pretrained(scratch)
@@ -163,7 +167,7 @@ def save(model: Any, folder: Path, dtype: str = "float32") -> Any:
     (folder / "generation_config.json").unlink(missing_ok=True)  # not read by anything here
     for path in folder.iterdir():
         path.chmod(0o644)
-    return model
+    return model.float() if dtype == "float16" else model
 
 
 def check_published(variant: str, logits: np.ndarray) -> None:

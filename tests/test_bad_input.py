@@ -339,6 +339,32 @@ def test_output_folder_that_cannot_be_made(refused: Refused, folder: str) -> Non
     refused(["compile", str(TINY), "--target", "cpu", "-o", folder], "cannot write here", "choose another folder")
 
 
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("pipe", "is a pipe, a device or a socket"),
+        ("link-to-pipe", "is a pipe, a device or a socket"),
+        ("/dev/full", "is a pipe, a device or a socket"),
+        ("circle", "is a link that leads in a circle"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--logits", "export"])
+def test_output_is_no_regular_file(
+    refused: Refused, here: Path, tiny_artefact: Path, option: str, name: str, what: str
+) -> None:
+    os.mkfifo(here / "pipe")
+    (here / "link-to-pipe").symlink_to("pipe")
+    (here / "circle").symlink_to("circle")
+    run = ["run", str(tiny_artefact), "--tokens", "1", "--logits", name]
+    refused(run if option == "--logits" else ["export", str(TINY), name, "--force"], f"{name}: {what}; give the name")
+    assert (here / "pipe").is_fifo() and (here / "link-to-pipe").is_symlink() and Path("/dev/full").is_char_device()
+
+
+def test_weights_beside_an_export_are_no_regular_file(refused: Refused, here: Path) -> None:
+    os.mkfifo(here / "m.onnx.data")
+    refused(["export", str(TINY), "m.onnx", "--force"], "m.onnx.data: is a pipe, a device or a socket")
+
+
 def test_compile_that_fails_half_way(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     from dsv4c.driver import compile as driver
     from dsv4c.errors import UserError

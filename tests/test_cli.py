@@ -200,7 +200,8 @@ def test_verify(answer: Json, text: Run, tiny_artefact: Path, monkeypatch: pytes
         ]
 
     real = answer("verify", tiny_artefact)
-    assert real["ok"] and {"prefill", "decode", "step_all"} <= {f["name"] for f in real["functions"]}
+    assert real["ok"] and real["complete"]
+    assert {"prefill", "decode", "step_all"} <= {f["name"] for f in real["functions"]}
     assert {f["status"] for f in real["functions"]} == {"ok"}
     monkeypatch.setattr("dsv4c.driver.verify.verify_artefact", rows)
     words = ("verify", tiny_artefact, "--threads", 2)
@@ -208,6 +209,18 @@ def test_verify(answer: Json, text: Run, tiny_artefact: Path, monkeypatch: pytes
     assert not failed["ok"]
     assert failed["functions"][0] == {"name": "step", "status": "failed", "error": None, "detail": "2 cases"}
     assert "1.0e-07" in text(*words, code=1)
+
+
+def test_verify_says_when_it_skipped(
+    answer: Json, text: Run, tiny_artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "partly" not in text("verify", tiny_artefact)
+    monkeypatch.setattr("dsv4c.driver.verify.LARGEST", 200_000)  # bytes: the small functions fit
+    data = answer("verify", tiny_artefact)
+    skipped = {f["name"] for f in data["functions"] if f["status"] == "skipped"}
+    assert data["ok"] and not data["complete"] and {"backbone", "step", "step_all"} <= skipped
+    count = len(data["functions"])
+    assert text("verify", tiny_artefact).endswith(f"partly verified: {count - len(skipped)} of {count} functions\n")
 
 
 # Text
@@ -283,6 +296,18 @@ def test_whole_file_is_whole_or_absent(tmp_path: Path) -> None:
     with whole_file(path) as file:
         file.write(b"all")
     assert path.read_bytes() == b"all" and [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_output_goes_to_where_a_link_leads(text: Run, tiny_artefact: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    for name in ("l.npy", "m.onnx"):
+        (tmp_path / name).symlink_to(tmp_path / "disk" / name)
+    for _ in range(2):  # a link to nothing, and one to a file
+        text("run", tiny_artefact, "--tokens", "1", "--new", 1, "--logits", tmp_path / "l.npy")
+        text("export", TINY, tmp_path / "m.onnx", "--no-weights", "--force")
+        assert sorted(p.name for p in tmp_path.iterdir() if p.is_symlink()) == ["l.npy", "m.onnx"]
+        assert sorted(p.name for p in (tmp_path / "disk").iterdir()) == ["l.npy", "m.onnx"]
+    assert np.load(tmp_path / "disk" / "l.npy").shape == (1, 1, 128)
 
 
 @pytest.mark.parametrize("words", [["models", "--json"], ["ops"], ["--help"]])

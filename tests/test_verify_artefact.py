@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+import dsv4c
 from dsv4c.artefact import MANIFEST, PLAN, seal, write_json
 from dsv4c.driver.compile import compile_model
 from dsv4c.driver.kernels import Kernels
-from dsv4c.driver.verify import verify_artefact
+from dsv4c.driver.verify import difference, verify_artefact
 from dsv4c.ir.interp import Data, run
 from dsv4c.ir.parser import parse
 
@@ -56,6 +57,17 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bf16 model on whose drawn inputs a flipped choice moves the backbone by 5e-2, more than twice the tolerance."""
     folder = tmp_path_factory.mktemp("flip")
     return compile_model(str(checkpoint(folder / "model", "bf16", seed=3)), folder / "out")
+
+
+def test_f16_computes_in_f16(tmp_path: Path) -> None:
+    out = compile_model(str(checkpoint(tmp_path / "model", "f16", seed=0)), tmp_path / "out")
+    assert json.loads((out / MANIFEST).read_text())["model"]["dtype"] == "f16"
+    assert set(status(out).values()) == {"ok"}
+    rounded = dsv4c.load(out).generate_batch([[1, 2, 3]], 4, logits=True).logits
+    wide = compile_model(str(tmp_path / "model"), tmp_path / "wide", dtype="f32")
+    exact = dsv4c.load(wide).generate_batch([[1, 2, 3]], 4, logits=True).logits
+    # Three prompt positions: the tokens after them may differ. One step of f16 is 2^-10; layers add some of them up.
+    assert rounded is not None and exact is not None and 0 < difference(rounded[:, :3], exact[:, :3], "f16") < 0.02
 
 
 def status(folder: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import IO
 import click
 
 from dsv4c.errors import UserError
+from dsv4c.files import destination
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
 dtype_option = click.option(
@@ -67,31 +68,35 @@ def progress_line() -> Iterator[Callable[[str], None]]:
 
 def check_writable(path: Path) -> None:
     """Raise a UserError unless a file of this name can be written, before the work that fills it."""
-    handle, draft = _draft(path)
+    handle, draft = _draft(destination(path), path)
     os.close(handle)
     os.unlink(draft)
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A temporary file that becomes ``path`` when the block ends well. UserError if it cannot be written."""
-    handle, draft = _draft(path)
+    """A temporary file that becomes ``path``, or what a link there leads to, when the block ends well.
+
+    Raises:
+        UserError: it cannot be written, or is there and is no regular file.
+    """
+    real = destination(path)
+    handle, draft = _draft(real, path)
     try:
         with open(handle, "wb") as file:
             yield file
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(draft, 0o666 & ~umask)  # mkstemp makes private files
-        os.replace(draft, path)
+        os.replace(draft, real)
     finally:
         Path(draft).unlink(missing_ok=True)
 
 
-def _draft(path: Path) -> tuple[int, str]:
-    if path.is_dir():
-        raise UserError("is a folder", where=str(path), fix="give the name of a file")
+def _draft(real: Path, named: Path) -> tuple[int, str]:
+    """A temporary file beside ``real``; an error speaks of the file as the user named it."""
     try:
-        return tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
+        return tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
     except OSError as error:
         what = f"cannot write here: {error.strerror}"
-        raise UserError(what, where=str(path.parent), fix="choose an existing folder") from None
+        raise UserError(what, where=str(named.parent), fix="choose an existing folder") from None

@@ -32,7 +32,7 @@ from .origin import Origin
 from .vectors import write_vectors
 
 ENTRIES = ("step", "prefill", "decode", "step_all")  # those of them that a module has
-DTYPES = ("f32", "bf16")
+DTYPES = ("f32", "bf16")  # that may be asked for; a checkpoint's own may be f16 as well
 CONFIG = "config.json"
 Progress = Callable[[str], None]
 
@@ -124,10 +124,9 @@ def compile_model(
 
 
 def _dtype(model: Model, asked: str | None) -> str:
-    dtype = asked or model.dtype
-    if dtype not in DTYPES:
-        raise UserError(f"cannot compute in {dtype}", where="--dtype", fix=f"use {' or '.join(DTYPES)}")
-    return dtype
+    if asked is not None and asked not in DTYPES:
+        raise UserError(f"cannot compute in {asked}", where="--dtype", fix=f"use {' or '.join(DTYPES)}")
+    return asked or model.dtype
 
 
 def _context(config: Config, asked: int | None) -> int:

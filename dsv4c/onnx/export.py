@@ -58,7 +58,8 @@ def export(
         results: names for the function's results.
 
     Raises:
-        UserError: an op or dtype that ONNX lacks, or a weight that does not fit its type.
+        UserError: an op or dtype that ONNX lacks, a weight that does not fit its type, or a path where something
+            stands that is no regular file.
     """
     function = module.functions[function_name]
     held = [p for p in function.params if p.name == "weights"] if weights is not None else []

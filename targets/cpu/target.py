@@ -13,6 +13,7 @@ from dsv4c.errors import UserError
 from dsv4c.ir.core import Function, Module
 from dsv4c.ir.types import DTYPES, TensorType
 from dsv4c.passes.base import Pass
+from dsv4c.passes.partition_experts import PartitionExperts
 from dsv4c.passes.registry import PASSES
 
 from ..target import Emitted, Target
@@ -20,7 +21,8 @@ from ..target import Runner as AnyRunner
 
 # TVM takes seconds to import: each function below imports what it needs, so that listing targets stays quick.
 LIBRARY = "kernels.so"
-PIPELINE: tuple[Pass, ...] = tuple(one() for one in PASSES)
+# One machine, one rank: everything but the partitioning.
+PIPELINE: tuple[Pass, ...] = tuple(one() for one in PASSES if one is not PartitionExperts)
 Array = np.ndarray[Any, Any]
 
 

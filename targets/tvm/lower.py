@@ -9,6 +9,7 @@ from typing import Any
 
 from dsv4c.ir.core import Function, IRError, Module, Op, Value
 from dsv4c.ir.dims import Extent, Shape, product
+from dsv4c.ir.kernel_ops.define import aliases
 from dsv4c.ir.types import BITS, COMPUTE_FLOATS, TensorType, children, is_linear
 from dsv4c.plan import CallSite, Launch, Plan, PlanFunction, Ref, RefTree, View
 
@@ -169,6 +170,11 @@ class FunctionLowering:
         ref = self.places[id(value)]
         assert isinstance(ref, Ref)
         return ref
+
+    def alias(self, op: Op) -> None:
+        """Results of a kernel op that are its operands, updated in place, lie where those do."""
+        for result, operand in aliases(op).items():
+            self.places[id(op.results[result])] = self.place(op.operands[operand])
 
     def temp(self, count: Extent, dtype: str) -> Ref:
         """New temporary memory."""

@@ -25,6 +25,7 @@ from .templates_attention import ATTENTION, ATTENTION_TAKES
 from .templates_hyper import HYPER, HYPER_TAKES
 from .templates_products import PRODUCTS, lower_linear
 from .templates_rows import ROWS, TAKES
+from .templates_state import STATE, STATE_TAKES
 from .weights import is_weight, weight_ref
 
 
@@ -226,10 +227,11 @@ LOWER: dict[str, Callable[[FunctionLowering, Op], None]] = {
     **PRODUCTS,
     **ATTENTION,
     **HYPER,
+    **STATE,
 }
 
 
 def has_template(op: Op) -> bool:
     """Whether a kernel op is lowered as it is; the others are expanded first."""
-    takes = {**TAKES, **ATTENTION_TAKES, **HYPER_TAKES}
+    takes = {**TAKES, **ATTENTION_TAKES, **HYPER_TAKES, **STATE_TAKES}
     return op.name in LOWER and (op.name not in takes or takes[op.name](op))

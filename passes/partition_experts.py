@@ -1,0 +1,113 @@
+"""One program for all ranks: experts are placed on ranks, tokens travel to them and back (architectures.md §13.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from dsv4c.ir.builder import call, cast, slice_axis
+from dsv4c.ir.core import ACTIVE, Function, IRError, Module, Op, Value
+from dsv4c.ir.kernel_ops.collective import combine, dispatch
+from dsv4c.ir.spmd import mesh_of
+
+from .base import Log, Pass
+from .find_experts import with_kernel_op
+from .placement import Placement, place
+from .reemit import Retype, reemit
+from .sharding import Mesh, add_placing, add_shards, expert_bundle, shard_bundle
+from .traffic import notes
+
+
+@dataclass(frozen=True)
+class PartitionExperts(Pass):
+    """experts(x, chosen, ..)  ->  place_pairs, and for each wave dispatch, grouped_experts, combine.
+
+    The result is one program that every rank runs, on tensors of its own: B is the number of sequences of *one* rank,
+    each rank attends for its own and sends tokens to the experts that other ranks hold. Weights of experts become those
+    of a rank's slots; which these are stands in the weights function ``held_experts``, and ``shard_..`` cuts them.
+
+    Options:
+        ranks: the size of the mesh axis.
+        mesh: its name.
+        loads: the expected load of each expert; empty for equal loads, neighbours together.
+        copies: how many redundant copies of experts to add, hottest first; tokens take turns among the copies.
+        waves: groups of a rank's slots, each with a dispatch, product and combine that need nothing of the others.
+        wire: f8e4m3 to send rows in FP8, which rounds them; results return in the model's dtype.
+    """
+
+    name = "partition-experts"
+    doc = "experts(x, chosen, mix, ..) -> dispatch to the ranks that hold them, grouped_experts, combine; in waves"
+    reads = "kernel"
+    writes = "kernel"
+    exact = False  # rows meet others in a product, and waves are summed one after the other
+    ranks: int = 8
+    mesh: str = "ep"
+    loads: tuple[float, ...] = ()
+    copies: int = 0
+    waves: int = 1
+    wire: Literal["", "f8e4m3"] = ""
+
+    def __post_init__(self) -> None:
+        for option in ("ranks", "waves"):
+            if getattr(self, option) < 1:
+                raise ValueError(f"{option} = {getattr(self, option)}; it is at least 1")
+        if self.copies < 0 or not self.mesh.isidentifier():
+            raise ValueError(f"copies = {self.copies}, mesh = {self.mesh!r}; not negative, and a name")
+
+    def run(self, module: Module, log: Log) -> Module:
+        """The partitioned module; an IRError where the module or its number of experts does not allow it."""
+        whole = with_kernel_op(module)
+        sites = [(f, op) for f in whole.functions.values() for op in f.ops if op.name == "experts"]
+        if not sites:
+            raise IRError(module.name, self._nothing(module))
+        placement = self._placement(module, {op.operands[4].shape[0] for _, op in sites})
+        mesh = Mesh(self.mesh, self.ranks, placement)
+        out = Module(module.name, entry=module.entry)
+        add_shards(out, mesh, [expert_bundle(function, op) for function, op in sites])
+        retype = Retype({(b := expert_bundle(f, op)): shard_bundle(b, placement.slots) for f, op in sites})
+        for function in whole.functions.values():
+            if function.kind == "weights":
+                out.functions[function.name] = function
+                continue
+            placing = {id(op): add_placing(out, mesh, op) for f, op in sites if f is function}
+            types = {p.name: retype(p.type) for p in function.params}
+            reemit(out, function, types, partial(self._site, mesh, placing))
+        log.applied[self.name] += len(sites)
+        log.notes += notes(out, mesh, self.loads)
+        return out
+
+    def _nothing(self, module: Module) -> str:
+        if mesh_of(module):
+            return "is partitioned already; start from the module before that"
+        return "has no experts; run fuse-kernels first (-p fuse-kernels,partition-experts)"
+
+    def _placement(self, module: Module, counts: set[Any]) -> Placement:
+        if len(counts) != 1 or not all(isinstance(c, int) for c in counts):
+            raise IRError(module.name, f"has layers of {', '.join(sorted(map(str, counts)))} experts; one number only")
+        try:
+            placement = place(counts.pop(), self.ranks, self.loads, self.copies)
+        except ValueError as error:
+            raise IRError(module.name, str(error)) from None
+        if self.waves > placement.slots:
+            slots = placement.slots
+            raise IRError(module.name, f"{self.waves} waves, but a rank holds {slots} experts; use waves <= {slots}")
+        return placement
+
+    def _site(
+        self, mesh: Mesh, placing: dict[int, Function], op: Op, operands: tuple[Value, ...]
+    ) -> tuple[Value, ...] | None:
+        if id(op) not in placing:
+            return None
+        x, chosen, mix, live, *weights = operands
+        (slot,) = call(placing[id(op)], chosen, live)
+        total = None
+        for first, count in mesh.windows(self.waves):
+            window = mesh.attrs | {"slots": mesh.placement.slots, "first": first, "count": count}
+            rows, counts, place = dispatch(x, slot, wire=self.wire, **window)
+            own = [w if self.waves == 1 else slice_axis(w, first, first + count, axis=0) for w in weights]
+            (done,) = ACTIVE[-1].emit("grouped_experts", (rows, counts, *own), op.attrs)
+            part = combine(done, slot, place, mix, **window)
+            total = part if total is None else total + part
+        assert total is not None
+        return (cast(total, x.dtype),)
