@@ -109,6 +109,56 @@ def test_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+# Narrow dtypes are compared call by call
+
+CALLS = """module m entry f
+
+func g(%x: bf16[S, 8]) {
+  %0: bf16[S, 8] = exp(%x)
+  return %0
+}
+
+func f(%x: bf16[S, 8], %y: bf16[S, 8]) {
+  %0: bf16[S, 8] = sub(%x, %y)
+  %1: bf16[S, 8] = call g(%0)
+  %2: bf16[S, 8] = call g(%x)
+  %3: bf16[S, 8] = add(%1, %2)
+  return %3
+}
+"""
+
+
+class Becomes(planted.Planted):
+    """The module that a text has."""
+
+    text: ClassVar[str] = ""
+
+    def run(self, module: Module, log: Log) -> Module:
+        return parse(self.text, "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "function", "detail"),
+    [
+        ("sub(%x, %y)", "add(%x, %y)", "f", "call 0 of g, x[0, 0]"),
+        ("exp", "neg", "g", "result 0[0, 0]"),
+        ("add(%1, %2)", "mul(%1, %2)", "f", "result 0[0, 0]"),
+        ("call g(%x)", "call g(%y)", "f", "call 1 of g, x[0, 0]"),
+        ("call g(%x)", "exp(%x)", "", ""),
+        ("%2: bf16[S, 8] = call g(%x)", "%9: bf16[S, 8] = call g(%x)\n  %2: bf16[S, 8] = call g(%x)", "", ""),
+    ],
+)
+def test_calls_give_what_they_gave(old: str, new: str, function: str, detail: str) -> None:
+    step = type("Step", (Becomes,), {"text": CALLS.replace(old, new)})()
+    if not function:
+        (stage,) = run_passes(parse(CALLS, ""), (step,), Prover())
+        assert [row.status for row in stage.compared] == ["unchanged", "equal"]
+        return
+    with pytest.raises(PassError) as error:
+        run_passes(parse(CALLS, ""), (step,), Prover())
+    assert error.value.broken.function == function and f"first difference: {detail}: " in error.value.broken.what
+
+
 # Contracts
 
 
