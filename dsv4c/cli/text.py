@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dsv4c.errors import UserError
-
 from .common import emit_json, json_option
 
 if TYPE_CHECKING:
@@ -21,8 +19,9 @@ if TYPE_CHECKING:
 def print_command(path: Path, as_json: bool) -> None:
     """Print the module of an artefact or file as text."""
     from dsv4c.artefact import MODULE, Artefact
+    from dsv4c.driver.reading import read_module
 
-    _show(_read(Artefact.open(path).folder / MODULE if path.is_dir() else path), as_json)
+    _show(read_module(Artefact.open(path).folder / MODULE if path.is_dir() else path), as_json)
 
 
 @click.command("parse")
@@ -30,25 +29,9 @@ def print_command(path: Path, as_json: bool) -> None:
 @json_option
 def parse_command(path: Path, as_json: bool) -> None:
     """Check a module in text form, and print it again."""
-    _show(_read(path), as_json)
+    from dsv4c.driver.reading import read_module
 
-
-def _read(path: Path) -> Module:
-    """The module in a file; UserError with the place when it is none."""
-    from dsv4c.ir.core import IRError
-    from dsv4c.ir.parser import ParseError, parse
-
-    try:
-        return parse(path.read_text(encoding="utf-8"), str(path))
-    except (ParseError, IRError) as error:
-        raise UserError(str(error)) from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"not a text file: byte {error.start} is not UTF-8", where=str(path)) from None
-    except RecursionError:
-        raise UserError("nested too deeply", where=str(path)) from None
-    except OSError as error:
-        fix = "give a module as text, such as module.dsir of an artefact"
-        raise UserError(f"cannot read the file: {error.strerror}", where=str(path), fix=fix) from None
+    _show(read_module(path), as_json)
 
 
 def _show(module: Module, as_json: bool) -> None:

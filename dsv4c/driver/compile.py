@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dsv4c.artefact import MODULE, PLAN, WeightsWriter, fresh_folder, seal, write_json
+from dsv4c.artefact import ENTRIES, MODULE, PLAN, WeightsWriter, fresh_folder, seal, write_json
 from dsv4c.errors import UserError
 from dsv4c.frontend.checkpoint import Checkpoint
 from dsv4c.frontend.config import read_config, read_json
@@ -26,7 +26,6 @@ from dsv4c.targets.target import Emitted, Target, find_target
 
 from .vectors import write_vectors
 
-ENTRIES = ("step", "step_all")
 DTYPES = ("f32", "bf16")  # that may be asked for; a checkpoint's own may be f16 as well
 CONFIG = "config.json"
 Progress = Callable[[str], None]
