@@ -142,15 +142,19 @@ def _dispatch_link(operands: Types, results: Types, attrs: Kwargs) -> Extent:
 
 collective(
     "dispatch", _dispatch_infer, _dispatch, _dispatch_link,
-    "Send the row of each token-expert pair to the rank that holds its slot: the rows that arrived here, sorted by "
-    "slot, then rank, then pair, zeros after them up to the worst case; how many each slot got, i32[count]; where each "
-    "pair of this rank went, i32[tokens, per_token], -1 where its slot takes no part. Bytes: pairs * d * channel size",
+    "Rows of token-expert pairs to the ranks that hold their slots: rows sorted by slot, counts, where pairs went",
     **_WINDOW, wire="f8e4m3 for a byte a channel and one scale a 128 channels on the link; empty for the rows' dtype",
 )  # fmt: skip
 
 
 def dispatch(x: Value, slot: Value, **attrs: Attr) -> tuple[Value, Value, Value]:
-    """``x [tokens, d]``, ``slot`` i32 ``[tokens, k]`` to rows ``[ranks * tokens * k, d]``, counts and places."""
+    """Send the row of each token-expert pair to the rank that holds its slot.
+
+    ``x [tokens, d]``, ``slot`` i32 ``[tokens, k]``. Gives the rows that arrived here, ``[ranks * tokens * k, d]``,
+    sorted by slot, then rank, then pair, zeros after them up to the worst case; how many each slot got, i32
+    ``[count]``; and where each pair of this rank went, i32 ``[tokens, k]``, -1 where its slot takes no part.
+    Bytes on links: ``tokens * k * d`` times the size of a channel, which is 1 and a 128th in FP8.
+    """
     rows, counts, place = ACTIVE[-1].emit("dispatch", (x, slot), attrs)
     return rows, counts, place
 
@@ -195,14 +199,17 @@ def _combine_link(operands: Types, results: Types, attrs: Kwargs) -> Extent:
 
 collective(
     "combine", _combine_infer, _combine, _combine_link,
-    "Send each dispatched pair's result back and sum a token's results with their weights, f32[tokens, d]; pairs whose "
-    "slot takes no part add nothing. Bytes: pairs * d * channel size",
+    "Results of dispatched pairs back to their ranks, a token's summed with its weights, f32 [tokens, d]",
     **_WINDOW,
 )  # fmt: skip
 
 
 def combine(rows: Value, slot: Value, place: Value, mix: Value, **attrs: Attr) -> Value:
-    """``rows`` as dispatched; ``slot``, ``place`` i32 and ``mix`` f32 ``[tokens, k]``; out f32 ``[tokens, d]``."""
+    """Send results back and sum a token's, weighted; pairs whose slot takes no part add nothing.
+
+    ``rows`` in the order in which they arrived; ``slot``, ``place`` i32 and ``mix`` f32 ``[tokens, k]``; out f32
+    ``[tokens, d]``. Bytes on links: ``tokens * k * d`` times the size of a channel.
+    """
     (out,) = ACTIVE[-1].emit("combine", (rows, slot, place, mix), attrs)
     return out
 
@@ -228,12 +235,12 @@ def _part_link(part: TensorType, ranks: int) -> Extent:
 
 collective(
     "all_gather", _gather_infer, _gather, lambda operands, _, attrs: _part_link(operands[0], attrs["ranks"]),
-    "The parts of all ranks one after the other along the first axis. Bytes: (ranks - 1) * those of the operand",
+    "The parts of all ranks one after the other along the first axis",
 )  # fmt: skip
 
 
 def all_gather(x: Value, mesh: str, ranks: int) -> Value:
-    """``x [n, ..]`` of each rank to ``[ranks * n, ..]`` on every rank."""
+    """``x [n, ..]`` of each rank to ``[ranks * n, ..]`` on every rank. Bytes: ``ranks - 1`` times those of ``x``."""
     (out,) = ACTIVE[-1].emit("all_gather", (x,), {"mesh": mesh, "ranks": ranks})
     return out
 
@@ -253,12 +260,11 @@ def _reduce(operands: Operands, mesh: str, ranks: int) -> list[tuple[Array, ...]
 
 collective(
     "reduce_scatter", _reduce_infer, _reduce, lambda _, results, attrs: _part_link(results[0], attrs["ranks"]),
-    "The sum over all ranks, in f32, of which each rank keeps its own part along the first axis. Bytes: (ranks - 1) * "
-    "those of the result",
+    "The sum over all ranks, in f32, of which each rank keeps its own part along the first axis",
 )  # fmt: skip
 
 
 def reduce_scatter(x: Value, mesh: str, ranks: int) -> Value:
-    """``x [ranks * n, ..]`` of each rank to the sum's ``[n, ..]``."""
+    """``x [ranks * n, ..]`` of each rank to the sum's ``[n, ..]``. Bytes: ``ranks - 1`` times those of the result."""
     (out,) = ACTIVE[-1].emit("reduce_scatter", (x,), {"mesh": mesh, "ranks": ranks})
     return out
