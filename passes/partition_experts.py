@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from dsv4c.ir.builder import call, cast, slice_axis
 from dsv4c.ir.core import ACTIVE, Function, IRError, Module, Op, Value
-from dsv4c.ir.kernel_ops.collective import combine, dispatch
+from dsv4c.ir.kernel_ops.dispatch import combine, dispatch
 from dsv4c.ir.spmd import mesh_of
 from dsv4c.ir.types import Type, is_linear, substitute_type
 

@@ -46,6 +46,7 @@ from dsv4c.passes.partition_experts import PartitionExperts
 from dsv4c.passes.placement import Placement, place
 from dsv4c.passes.spread import Partial, Split, SplitError, Spread
 from dsv4c.passes.traffic import link_bytes
+from dsv4c.targets.tvm.lower import KernelTable, lower
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {
@@ -315,6 +316,12 @@ def test_one_rank_alone_is_an_error() -> None:
         run(after, "step", [*given[:4], weights], {"B": 1})
     with pytest.raises(IRError, match="operands of 3 ranks; its collectives have 2 on ep"):
         run_ranks(after, "step", [[*given[:4], weights]] * 3, {"B": 1})
+
+
+def test_a_target_of_one_rank_refuses_collectives() -> None:
+    after = PartitionExperts(ranks=2).run(small(), Log())
+    with pytest.raises(IRError, match="step:: dispatch needs 2 ranks, this target runs one"):
+        lower(after, ("step",), KernelTable(), {})
 
 
 # Text

@@ -3,9 +3,22 @@
 Importing this package fills the registry.
 """
 
-from . import activation, attention, collective, compress, experts, hyper, indexer, norm, positions, rope, routing
+from . import (
+    activation,
+    attention,
+    collective,
+    compress,
+    dispatch,
+    experts,
+    hyper,
+    indexer,
+    norm,
+    positions,
+    rope,
+    routing,
+)
 
 __all__ = [
-    "activation", "attention", "collective", "compress", "experts", "hyper", "indexer", "norm", "positions", "rope",
-    "routing",
+    "activation", "attention", "collective", "compress", "dispatch", "experts", "hyper", "indexer", "norm",
+    "positions", "rope", "routing",
 ]  # fmt: skip
