@@ -11,7 +11,7 @@ from dsv4c.ir.core import ACTIVE, Function, IRError, Module, Op, Value
 from dsv4c.ir.kernel_ops.collective import combine, dispatch
 from dsv4c.ir.spmd import mesh_of
 
-from .base import Log, Pass
+from .base import Log, Pair, Pass
 from .find_experts import with_kernel_op
 from .placement import Placement, place
 from .reemit import Retype, reemit
@@ -39,7 +39,7 @@ class PartitionExperts(Pass):
     name = "partition-experts"
     doc = "experts(x, chosen, mix, ..) -> dispatch to the ranks that hold them, grouped_experts, combine; in waves"
     reads = "kernel"
-    writes = "kernel"
+    writes = "collective"
     exact = False  # rows meet others in a product, and waves are summed one after the other
     ranks: int = 8
     mesh: str = "ep"
@@ -76,6 +76,11 @@ class PartitionExperts(Pass):
         log.applied[self.name] += len(sites)
         log.notes += notes(out, mesh, self.loads)
         return out
+
+    def pairs(self, before: Module, after: Module) -> tuple[Pair, ...]:
+        """Every block: all ranks together compute what it computed, though weights have other shapes."""
+        blocks = (name for name, function in before.functions.items() if function.kind == "block")
+        return tuple(Pair(name, name) for name in blocks if name in after.functions)
 
     def _nothing(self, module: Module) -> str:
         if mesh_of(module):
