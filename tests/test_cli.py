@@ -218,7 +218,7 @@ def test_verify_says_when_it_skipped(
     monkeypatch.setattr("dsv4c.driver.verify.LARGEST", 200_000)  # bytes: the small functions fit
     data = answer("verify", tiny_artefact)
     skipped = {f["name"] for f in data["functions"] if f["status"] == "skipped"}
-    assert data["ok"] and not data["complete"] and {"backbone", "step", "step_all"} <= skipped
+    assert data["ok"] and not data["complete"] and {"backbone", "prefill", "decode", "step_all"} <= skipped
     count = len(data["functions"])
     assert text("verify", tiny_artefact).endswith(f"partly verified: {count - len(skipped)} of {count} functions\n")
 
