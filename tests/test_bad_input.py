@@ -465,8 +465,8 @@ def test_artefact_with_a_changed_file(refused: Refused, copy: Path, name: str) -
     ("text", "parts"),
     [
         (b"", ["is not a manifest"]),
-        (b"{}", ["is not a manifest"]),
-        (b"[]", ["is not a manifest"]),
+        (b"{}", ["is not a manifest: it states no schema version"]),
+        (b"[]", ["is not a manifest: it states no schema version"]),
         (b"\xff", ["is not a manifest"]),
         (b"[" * 200_000, ["is not a manifest"]),
         (b'{"schema": %d}' % SCHEMA, ["was changed after the compile"]),
@@ -488,6 +488,74 @@ def reseal(copy: Path, **changes: object) -> None:
     manifest = {**json.loads((copy / MANIFEST).read_text()), **changes}
     (copy / MANIFEST).unlink()
     seal(copy, {key: value for key, value in manifest.items() if key not in ("schema", "files", "sha256")})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "part"),
+    [
+        ("plan.json", b"{}", "copy/plan.json: is not a plan: 'functions' is missing; compile again"),
+        ("plan.json", b"[]", "copy/plan.json: is not a plan: something in it"),
+        ("plan.json", b"{", "copy/plan.json: is not a plan: Expecting property name"),
+        ("plan.json", b'{"functions": [], "entries": []}', "copy/plan.json: has no entry step; compile again"),
+        ("weights.bin", b"", "copy/weights.bin: weight embed is not where the manifest says; compile again"),
+        ("kernels.so", b"junk", "copy/kernels.so: is no library of kernels; compile again"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run copy --tokens 1", "verify copy"])
+def test_artefact_made_of_parts_that_cannot_be(
+    refused: Refused, copy: Path, command: str, name: str, content: bytes, part: str
+) -> None:
+    """The hashes are right, so that only the content can tell."""
+    (copy / name).write_bytes(content)
+    reseal(copy)
+    refused(command, part)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "part"),
+    [
+        ("module.dsir", b"junk", "copy/module.dsir:1:1: unexpected 'junk'; expected 'module'"),
+        ("module.dsir", b"\xff", "copy/module.dsir: not a text file"),
+        (
+            "module.dsir", b"module m entry f\nfunc f(%x: f32[N]) {\n  return %x\n}\n",
+            "copy/module.dsir: has no function hyper_pre, which the plan has; compile again",
+        ),
+        ("vectors/logits.npy", b"", "copy/vectors/logits.npy: is not a test vector"),
+    ],
+)  # fmt: skip
+def test_artefact_whose_proof_cannot_be_read(
+    refused: Refused, copy: Path, name: str, content: bytes, part: str
+) -> None:
+    (copy / name).write_bytes(content)
+    reseal(copy)
+    refused("verify copy", part)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "part"),
+    [
+        ("model", {}, "copy/manifest.json: is not a manifest: model.name is missing or of the wrong type"),
+        ("target", "cpu", "copy/manifest.json: is not a manifest: target.name is missing"),
+        ("target", {"name": "cpu", "facts": {}}, "copy: does not say which CPU features it needs"),
+        ("weights", {}, "copy/manifest.json: weight embed of the plan is not in the index"),
+        ("state", {}, "copy: its parts do not fit together: state has no layers.0.window; compile again"),
+    ],
+)
+def test_artefact_with_a_manifest_that_cannot_be(
+    refused: Refused, copy: Path, field: str, value: object, part: str
+) -> None:
+    reseal(copy, **{field: value})
+    refused("run copy --tokens 1", part)
+
+
+@pytest.mark.parametrize("command", ["run copy --tokens 1", "verify copy"])
+def test_artefact_with_a_plan_of_other_kernels(refused: Refused, copy: Path, command: str) -> None:
+    plan = json.loads((copy / "plan.json").read_text())
+    step = next(step for step in plan["functions"][0]["steps"] if "launch" in step)
+    step["launch"] = "nope"
+    (copy / "plan.json").write_text(json.dumps(plan))
+    reseal(copy)
+    refused(command, "copy: its parts do not fit together: kernels.so has no kernel nope; compile again")
 
 
 def test_artefact_without_weights(refused: Refused, copy: Path) -> None:

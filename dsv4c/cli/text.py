@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def print_command(path: Path, as_json: bool) -> None:
     """Print the module of an artefact or file as text."""
     from dsv4c.artefact import MODULE, Artefact
-    from dsv4c.driver.modules import read_module
+    from dsv4c.driver.reading import read_module
 
     _show(read_module(Artefact.open(path).folder / MODULE if path.is_dir() else path), as_json)
 
@@ -29,7 +29,7 @@ def print_command(path: Path, as_json: bool) -> None:
 @json_option
 def parse_command(path: Path, as_json: bool) -> None:
     """Check a module in text form, and print it again."""
-    from dsv4c.driver.modules import read_module
+    from dsv4c.driver.reading import read_module
 
     _show(read_module(path), as_json)
 

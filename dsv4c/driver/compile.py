@@ -9,7 +9,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from dsv4c.artefact import MODULE, PLAN, WeightsWriter, fresh_folder, seal, write_json
+from dsv4c.artefact import ENTRIES, MODULE, PLAN, WeightsWriter, fresh_folder, seal, write_json
 from dsv4c.errors import UserError
 from dsv4c.frontend.checkpoint import Checkpoint
 from dsv4c.frontend.config import read_config, read_json
@@ -31,7 +31,6 @@ from .options import settings_of
 from .origin import Origin
 from .vectors import write_vectors
 
-ENTRIES = ("step", "prefill", "decode", "step_all")  # those of them that a module has
 DTYPES = ("f32", "bf16")  # that may be asked for; a checkpoint's own may be f16 as well
 CONFIG = "config.json"
 Progress = Callable[[str], None]
