@@ -13,7 +13,7 @@ from dsv4c.ir.kernel_ops.dispatch import combine, dispatch
 from dsv4c.ir.spmd import mesh_of
 from dsv4c.ir.types import Type, is_linear, substitute_type
 
-from .base import Log, Pass
+from .base import Log, Pair, Pass
 from .find_experts import with_kernel_op
 from .placement import Placement, place
 from .reemit import Retype, reemit
@@ -45,7 +45,7 @@ class PartitionExperts(Pass):
     name = "partition-experts"
     doc = "experts(x, chosen, mix, ..) -> dispatch to the ranks that hold them, grouped_experts, combine; in waves"
     reads = "kernel"
-    writes = "kernel"
+    writes = "collective"
     exact = False  # rows meet others in a product, and waves are summed one after the other
     ranks: int = 8
     mesh: str = "ep"
@@ -92,6 +92,11 @@ class PartitionExperts(Pass):
         log.applied[self.name] += len(sites)
         log.notes += notes(out, mesh, self.loads)
         return out
+
+    def pairs(self, before: Module, after: Module) -> tuple[Pair, ...]:
+        """Every block: all ranks together compute what it computed, though weights have other shapes."""
+        blocks = (name for name, function in before.functions.items() if function.kind == "block")
+        return tuple(Pair(name, name) for name in blocks if name in after.functions)
 
     def _tables(self, module: Module, log: Log) -> dict[str, Mapping[str, int]]:
         """The functions to split, and by which weights."""

@@ -18,6 +18,7 @@ from dsv4c.models.build import build_module
 from dsv4c.models.twin import small_twin
 from dsv4c.passes.base import Log, Pair, Pass, map_functions
 from dsv4c.passes.canonicalize import Canonicalize
+from dsv4c.passes.partition_experts import PartitionExperts
 from dsv4c.passes.rewriting import Splice
 
 SQUARE = """module m entry f
@@ -300,3 +301,43 @@ def test_what_is_too_large_is_skipped_with_the_reason() -> None:
     (stage,) = run_passes(parse(text, ""), (Change(),), Prover())
     assert stage.compared[0].status == "skipped"
     assert stage.compared[0].detail == "operands of 37.3 GiB are more than 128 MiB"
+
+
+# All ranks of a partitioned module
+
+
+class ScaledRanks(PartitionExperts):
+    """Partitions, and scales twice."""
+
+    def run(self, module: Module, log: Log) -> Module:
+        return planted.ScaledTwice().run(super().run(module, log), log)
+
+
+def test_ranks_together_are_compared_with_the_whole() -> None:
+    (stage,) = run_passes(twin(V32), (PartitionExperts(ranks=4, copies=3, waves=2),), Prover())
+    status = {row.after: row.status for row in stage.compared}
+    assert status["experts"] == "skipped" and {status[n] for n in ("ffn_moe", "layer_moe", "step")} == {"close"}
+    with pytest.raises(PassError, match="changes the numbers of attention"):
+        run_passes(twin(V32), (ScaledRanks(ranks=2),), Prover())
+
+
+def test_in_16_bits_layers_are_compared_and_not_what_is_behind_them() -> None:
+    (stage,) = run_passes(twin(V32, "bf16"), (PartitionExperts(ranks=2),), Prover())
+    rows = {row.after: row for row in stage.compared}
+    assert rows["layer_moe"].status in ("equal", "close") and rows["step"].status == "skipped"
+    assert "its layers are compared" in rows["step"].detail
+
+
+def test_what_follows_a_partitioned_module_is_not_executed() -> None:
+    steps = (PartitionExperts(ranks=2), planted.OrderOfSums())
+    _, last = run_passes(twin(V32), steps, Prover())
+    assert {row.status for row in last.compared} <= {"unchanged", "skipped"}
+    assert any("partition-experts comes last" in row.detail for row in last.compared)
+
+
+def test_an_execution_that_breaks_is_a_failure() -> None:
+    text = "module m entry f\nfunc f(%x: f32[B, S]) {\n  require B == B\n  %0: f32[B, S] = exp(%x)\n  return %0\n}\n"
+    broken = text.replace("require B == B", "require B == S")
+    step = type("Step", (Becomes,), {"text": broken})()
+    with pytest.raises(PassError, match=r"first difference: it raises IRError: f: requires B == S, which fails"):
+        run_passes(parse(text, ""), (step,), Prover())

@@ -44,7 +44,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], err: bo
         table.add_column(name, justify="right" if body and numbers else "left", overflow="fold")
     for row in body:
         table.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
-    console = Console(width=None if (sys.stderr if err else sys.stdout).isatty() else 300)
+    console = Console(width=None if (sys.stderr if err else sys.stdout).isatty() else 1000)
     with console.capture() as text:
         console.print(table)
     lines = (line.rstrip() for line in text.get().splitlines())

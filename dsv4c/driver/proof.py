@@ -13,10 +13,12 @@ from dsv4c.ir.core import Function, Module
 from dsv4c.ir.dims import Extent, symbol
 from dsv4c.ir.interp import flatten, run
 from dsv4c.ir.printer import function_text
+from dsv4c.ir.shares import run_shared
 from dsv4c.ir.types import TensorType, leaves
 from dsv4c.passes.base import Pair, Pass
 
 from .difference import Difference, difference
+from .ranks import partitioned, why_not
 from .recording import LARGEST, Sizes, SkipError, Step, is_narrow, record, sizes_of
 from .replay import Replay
 
@@ -86,24 +88,34 @@ class Prover:
         self, step: Pass, pair: Pair, before: Module, after: Module, names: Mapping[str, str]
     ) -> tuple[Compared, tuple[Step, ...] | SkipError]:
         old, new = before.functions[pair.before], after.functions[pair.after]
-        steps = self._recorded(before, pair.before)
+        steps = self._steps(pair, before, after)
         if isinstance(steps, SkipError):
             return Compared(pair.before, pair.after, "skipped", detail=str(steps)), steps
-        fitting = [s for s in steps if _fits(pair, s)]
-        if not fitting:
-            reason = f"no step has {', '.join(f'{n} = {v}' for n, v in (*pair.dims, *pair.given))}"
-            return Compared(pair.before, pair.after, "skipped", detail=reason), SkipError(reason)
-        row, replayed = Compared(pair.before, pair.after, "equal", steps=len(fitting)), []
-        for given in fitting:
-            operands, calls = {p.name: given.operands[p.name] for p in new.params}, Replay(after, given.calls, names)
-            arguments, dims = list(operands.values()), {name: given.dims[name] for name in new.symbols}
-            with np.errstate(all="ignore"):
-                results = run(after, new.name, arguments, dims, calls if is_narrow(old) else None)
-            found = _results(old, new, given, results) | calls.found
+        row, replayed = Compared(pair.before, pair.after, "equal", steps=len(steps)), []
+        for given in steps:
+            calls = Replay(after, given.calls, names)
+            try:
+                results = _executed(pair, before, after, given, calls)
+                found = _results(old, new, given, results) | calls.found
+            except Exception as error:  # whatever a wrong rewrite makes of an op
+                found = {"it": Difference(inf, inf, inf, f" raises {type(error).__name__}: {error}")}
+                results = given.results
             row = self._worse(row, self._limit(step, old), found, given)
             kept = given.results if self._reference == "first" else results
-            replayed.append(Step(dims, operands, kept, tuple(calls.calls)))
+            dims = {name: given.dims[name] for name in new.symbols}
+            replayed.append(Step(dims, {p.name: given.operands[p.name] for p in new.params}, kept, tuple(calls.calls)))
         return row, tuple(replayed)
+
+    def _steps(self, pair: Pair, before: Module, after: Module) -> tuple[Step, ...] | SkipError:
+        """What a pair is compared on, or why it is not."""
+        if partitioned(before):
+            return SkipError("the module is one rank's program already; partition-experts comes last")
+        reason = why_not(before, before.functions[pair.before]) if partitioned(after) else ""
+        steps = SkipError(reason) if reason else self._recorded(before, pair.before)
+        if isinstance(steps, SkipError):
+            return steps
+        wanted = ", ".join(f"{name} = {value}" for name, value in (*pair.dims, *pair.given))
+        return tuple(s for s in steps if _fits(pair, s)) or SkipError(f"no step has {wanted}")
 
     def _limit(self, step: Pass, function: Function) -> float:
         """The relative difference that a pass may make to a function."""
@@ -143,6 +155,17 @@ class _Texts:
             inner = [self.of(callee) for callee in dict.fromkeys(function.callees())]
             self._texts[name] = frozenset({function_text(function, self._bundles)}).union(*inner)
         return self._texts[name]
+
+
+def _executed(pair: Pair, before: Module, after: Module, given: Step, calls: Replay) -> tuple[Any, ...]:
+    """Results of the new function on the operands of a step; of all ranks together where it is partitioned."""
+    old, new = before.functions[pair.before], after.functions[pair.after]
+    operands = [given.operands[p.name] for p in new.params]
+    with np.errstate(all="ignore"):
+        if partitioned(after):
+            return run_shared(before, after, new.name, operands, given.dims)
+        dims = {name: given.dims[name] for name in new.symbols}
+        return run(after, new.name, operands, dims, calls if is_narrow(old) else None)
 
 
 def _fits(pair: Pair, step: Step) -> bool:
