@@ -1,10 +1,13 @@
-"""Checks of one model against what transformers computed: the arrays that ``make_tiny.golden`` makes.
+"""What several test files share: an environment for child processes, and checks of one model against transformers.
+
+The arrays are those that ``make_tiny.golden`` makes.
 
 The bar is 1e-4 on fp32 logits: the order of sums differs, nothing else does; 2e-6 is what is seen.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,13 @@ FEEDINGS = {
     "token by token": ([1] * 40, 0),
 }
 Step = Callable[[Array, int, int], Array]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's, in which a child finds this dsv4c also where it is not installed."""
+    root = Path(__file__).resolve().parents[1]
+    paths = filter(None, (str(root), os.environ.get("PYTHONPATH", "")))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **more}
 
 
 def feed(step: Step, tokens: Array, chunks: list[int], padding: int) -> Array:

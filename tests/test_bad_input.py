@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checks import environment
 
 from dsv4c.artefact import MANIFEST, SCHEMA, seal
 from dsv4c.cli import main
@@ -605,9 +606,3 @@ def test_the_process_ends_with_the_same_line(here: Path) -> None:
     assert done.stderr.startswith("dsv4c: nowhere: there is no such folder or preset; ")
     assert done.stderr.count("\n") == 1
     assert files_below(here) == {}
-
-
-def environment() -> dict[str, str]:
-    """This process's, in which the child finds this dsv4c also where it is not installed."""
-    root = Path(__file__).resolve().parents[1]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH", ""))))}

@@ -158,6 +158,7 @@ def test_compile_says_what_it_made(tiny_artefact: Path) -> None:
     assert out.count("\n") == 1
     made = json.loads(out)
     assert made["artefact"] == str(tiny_artefact) and made["target"] == "cpu" and made["dtype"] == "f32"
+    assert made["model"] == "deepseek_v4"  # the family: a folder's name is no property of the model
     assert made["weights_bytes"] == (tiny_artefact / "weights.bin").stat().st_size
     assert 0 < made["kernels"] < made["launches_per_step"] and made["seconds"] > 0
     assert sorted(p.name for p in tiny_artefact.parent.iterdir()) == ["compile.json", "out"]

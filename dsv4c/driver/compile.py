@@ -40,7 +40,8 @@ Progress = Callable[[str], None]
 class Model:
     """What is compiled: a config, and the checkpoint with its resolved tensors where there is one.
 
-    ``dtype`` is the one that the checkpoint computes in; bf16 for a released config.
+    ``name`` is the preset's, and for a folder the family: the bytes of an artefact must not depend on where its input
+    lay. ``dtype`` is the one that the checkpoint computes in; bf16 for a released config.
     """
 
     name: str
@@ -59,12 +60,12 @@ def open_model(spec: str, weights: bool = True) -> Model:
         return Model(spec, load_preset(spec))
     if not Path(spec).exists():
         raise UserError("there is no such folder or preset", where=spec, fix=f"presets are {', '.join(preset_names())}")
-    name = Path(spec).resolve().name
     if not weights:
-        return Model(name, read_config(Path(spec) / CONFIG), _declared_dtype(read_json(Path(spec) / CONFIG)))
+        config = read_config(Path(spec) / CONFIG)
+        return Model(config.family, config, _declared_dtype(read_json(Path(spec) / CONFIG)))
     checkpoint = Checkpoint.open(Path(spec))
     sources = resolve(checkpoint.config, checkpoint)
-    return Model(name, checkpoint.config, compute_dtype(checkpoint, sources), checkpoint, sources)
+    return Model(checkpoint.config.family, checkpoint.config, compute_dtype(checkpoint, sources), checkpoint, sources)
 
 
 def _declared_dtype(config: Mapping[str, object]) -> str:
