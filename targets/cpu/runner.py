@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import tvm
 
 from dsv4c.ir.types import DTYPES
 from dsv4c.plan import Plan
-from dsv4c.runtime.link import ALIGN, Slice, link
+from dsv4c.runtime.link import ALIGN, Slice, Step, link
 
 from ..tvm.scalar import DTYPE
 
@@ -39,15 +40,24 @@ class Program:
     """A bound entry: its launches know every address, so that running is a loop of calls."""
 
     def __init__(
-        self, calls: Sequence[tuple[Any, tuple[Any, ...]]], names: Sequence[str], keep: tuple[Any, ...]
+        self, steps: Sequence[Step], calls: Sequence[tuple[Any, tuple[Any, ...]]], keep: tuple[Any, ...]
     ) -> None:
+        self.steps = steps  # what each launch is
         self._calls, self._keep = calls, keep  # tensors are views: what they view must stay alive
-        self.names = names  # of the kernels, launch by launch
 
     def run(self) -> None:
         """Launch everything once, in order."""
         for function, arguments in self._calls:
             function(*arguments)
+
+    def timed(self) -> list[float]:
+        """Launch everything once, in order; the seconds that each launch took."""
+        times = []
+        for function, arguments in self._calls:
+            start = perf_counter()
+            function(*arguments)
+            times.append(perf_counter() - start)
+        return times
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -72,7 +82,7 @@ class Runner:
         arena = aligned((max(size, ALIGN),), "i8")
         tensor = _tensors(arena, spaces)
         calls = [(self._function(step.kernel), (*(tensor(s) for s in step.tensors), *step.scalars)) for step in steps]
-        return Program(calls, [step.kernel for step in steps], (arena, spaces))
+        return Program(steps, calls, (arena, spaces))
 
     def _function(self, name: str) -> Any:
         if name not in self._functions:
