@@ -14,7 +14,7 @@ import tvm
 
 from dsv4c.ir.types import DTYPES
 from dsv4c.plan import Plan
-from dsv4c.runtime.link import ALIGN, Slice, Step, link
+from dsv4c.runtime.link import ALIGN, BindError, Slice, Step, link
 
 from ..tvm.scalar import DTYPE
 
@@ -67,6 +67,7 @@ class Runner:
     """The kernels of one artefact."""
 
     def __init__(self, library: Path) -> None:
+        self._library = library
         self._module = tvm.runtime.load_module(str(library))
         self._functions: dict[str, Any] = {}
 
@@ -86,7 +87,10 @@ class Runner:
 
     def _function(self, name: str) -> Any:
         if name not in self._functions:
-            self._functions[name] = self._module[name]
+            try:
+                self._functions[name] = self._module[name]
+            except AttributeError:
+                raise BindError(f"{self._library.name} has no kernel {name}") from None
         return self._functions[name]
 
 
@@ -104,11 +108,13 @@ def _tensors(arena: Array, spaces: Spaces) -> Callable[[Slice], Any]:
 
 
 def _block(arena: Array, spaces: Spaces, blocks: dict[tuple[str, str], Any], s: Slice) -> Any:
-    """The memory that a slice lies in, as bytes; ValueError when the slice is larger."""
+    """The memory that a slice lies in, as bytes; BindError when there is none or the slice is larger."""
     if s.space == "arena":
         _check_room(s, arena.nbytes - s.offset)
         return tvm.runtime.from_dlpack(arena[s.offset :])
     key = (s.space, s.key)
+    if s.key not in spaces[s.space]:
+        raise BindError(f"{s.space} has no {s.key}")
     array = spaces[s.space][s.key]
     _check_room(s, array.nbytes)
     if key not in blocks:
@@ -120,7 +126,7 @@ def _check_room(s: Slice, room: int) -> None:
     # TVM makes views without looking; a kernel would then read or write past the end.
     need = prod(s.shape) * DTYPES[s.dtype].itemsize
     if need > room:
-        raise ValueError(f"{s.space} {s.key}: {list(s.shape)} of {s.dtype} needs {need} bytes, the array has {room}")
+        raise BindError(f"{s.space} {s.key}: {list(s.shape)} of {s.dtype} needs {need} bytes, the array has {room}")
 
 
 def _bytes(array: Array) -> Array:
