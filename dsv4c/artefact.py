@@ -256,7 +256,8 @@ def _read_plan(path: Path) -> Plan:
         if unknown := sorted({s.callee for s in function.steps if isinstance(s, CallSite)} - known):
             raise broken(path, f"function {name} calls {unknown[0]}, which is not defined before it")
         known.add(name)
-    needed = ("step_all", *(("step",) if "step" in plan.entries else ("prefill", "decode")))
-    if absent := [name for name in (*needed, *plan.entries) if name not in plan.entries or name not in known]:
+    if not plan.entries:
+        raise broken(path, "has no entry")
+    if absent := [name for name in plan.entries if name not in known]:
         raise broken(path, f"has no entry {absent[0]}")
     return plan

@@ -497,7 +497,7 @@ def reseal(copy: Path, **changes: object) -> None:
         ("plan.json", b"{}", "copy/plan.json: is not a plan: 'functions' is missing; compile again"),
         ("plan.json", b"[]", "copy/plan.json: is not a plan: something in it"),
         ("plan.json", b"{", "copy/plan.json: is not a plan: Expecting property name"),
-        ("plan.json", b'{"functions": [], "entries": []}', "copy/plan.json: has no entry step; compile again"),
+        ("plan.json", b'{"functions": [], "entries": [], "derived": {}}', "copy/plan.json: has no entry; compile again"),
         ("weights.bin", b"", "copy/weights.bin: weight embed is not where the manifest says; compile again"),
         ("kernels.so", b"junk", "copy/kernels.so: is no library of kernels; compile again"),
     ],
@@ -549,7 +549,7 @@ def test_artefact_with_a_manifest_that_cannot_be(
     refused("run copy --tokens 1", part)
 
 
-@pytest.mark.parametrize("command", ["run copy --tokens 1", "verify copy"])
+@pytest.mark.parametrize("command", ["run copy --tokens 1,2", "verify copy"])
 def test_artefact_with_a_plan_of_other_kernels(refused: Refused, copy: Path, command: str) -> None:
     plan = json.loads((copy / "plan.json").read_text())
     step = next(step for step in plan["functions"][0]["steps"] if "launch" in step)
