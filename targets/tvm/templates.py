@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dsv4c.ir.core import IRError, Op, Value
+from dsv4c.ir.core import IRError, Op, Value, located
 from dsv4c.ir.dims import Extent, Shape, product
 from dsv4c.ir.types import TensorType
 from dsv4c.plan import Ref, View
@@ -40,7 +40,7 @@ def lower_matmul(f: FunctionLowering, op: Op) -> None:
     out = op.results[0]
     if f.fusion.weight(b) is not None:
         if not op.attrs["trans_b"]:
-            raise IRError(f"{f.function.name}:{op.loc}", "a weight is stored [N, K]; use trans_b")
+            raise IRError(located(f.function.name, op.loc), "a weight is stored [N, K]; use trans_b")
         *groups, n, k = b.shape
         lead = _static_groups(f, op, tuple(groups), a)
         ref = weight_panels(f, b, product(tuple(groups)), n, k)
@@ -54,7 +54,7 @@ def lower_matmul(f: FunctionLowering, op: Op) -> None:
 def _static_groups(f: FunctionLowering, op: Op, groups: Shape, a: Value) -> Shape:
     if groups and a.shape[:-2] != groups:
         raise IRError(
-            f"{f.function.name}:{op.loc}", f"groups {groups} of the weight against {a.shape[:-2]}; they must agree"
+            located(f.function.name, op.loc), f"groups {groups} of the weight against {a.shape[:-2]}; they must agree"
         )
     return groups
 
@@ -132,7 +132,7 @@ def lower_ragged(f: FunctionLowering, op: Op) -> None:
     experts, n, k = w.shape
     m = x.shape[0]
     if f.fusion.weight(w) is None:
-        raise IRError(f"{f.function.name}:{op.loc}", "the matrices of a ragged product must be weights")
+        raise IRError(located(f.function.name, op.loc), "the matrices of a ragged product must be weights")
     begins = f.temp(experts + 1, "i32")
     f.launch(
         _kernel(f, "offsets", offsets, experts=known(experts)),
