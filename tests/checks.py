@@ -32,6 +32,12 @@ FEEDINGS = {
     "decode": ([33] + [1] * 7, 0),
     "token by token": ([1] * 40, 0),
 }
+# architectures.md §14: logits[0, -1, :4], the sum of all, the mean of their absolute values
+PUBLISHED = {
+    "v4": ((-0.638832, 0.584484, -0.014111, 0.689318), -40.19172, 0.3194619),
+    "v32": ((0.005039, 0.624602, -0.473109, 0.248398), -245.6687, 0.3166459),
+    "v3": ((-0.170094, -0.011669, -0.015803, -0.195998), -166.4573, 0.3033549),
+}
 Step = Callable[[Array, int, int], Array]
 
 
@@ -94,6 +100,18 @@ def check_feeding(step: Step, golden: Golden, feeding: str) -> None:
     """All logits of ``golden`` when the tokens are fed in one of the ways of FEEDINGS."""
     logits = feed(step, golden["tokens"].astype(np.int32), *FEEDINGS[feeding])
     assert np.abs(logits - golden["logits"]).max() <= BAR
+
+
+def check_published(name: str, logits: Array, each: float) -> None:
+    """The figures of §14, from logits that are right to ``each``.
+
+    A mean of absolute values is then right to ``each`` as well, and a sum of n, whose errors have either sign, to
+    sqrt(n) times that. Half a unit of the last digit printed comes on top.
+    """
+    first, total, mean = PUBLISHED[name]
+    assert np.abs(logits[0, -1, :4] - first).max() <= each + 5e-7
+    assert abs(logits.sum(dtype=np.float64) - total) <= logits.size**0.5 * each + 5e-5
+    assert abs(np.abs(logits).mean(dtype=np.float64) - mean) <= each + 5e-8
 
 
 def numbered(golden: Golden) -> Iterator[tuple[list[int], list[int], Array]]:
