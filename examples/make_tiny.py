@@ -131,15 +131,21 @@ def greedy(model: Any, prompt: torch.Tensor, count: int) -> tuple[list[int], tor
     return new, torch.cat(steps), gap
 
 
-def golden(model: Any, seed: int = 0, prompts: tuple[tuple[int, int], ...] = PROMPTS) -> dict[str, np.ndarray]:
+def golden(
+    model: Any,
+    seed: int = 0,
+    prompts: tuple[tuple[int, int], ...] = PROMPTS,
+    tries: int = TRIES,
+    margin: float = MARGIN,
+) -> dict[str, np.ndarray]:
     """The arrays of a golden file (see the top of this file)."""
     tokens, logits = one_pass(model, seed)
     out = {"tokens": tokens.numpy().astype(np.int32), "logits": logits.numpy()}
     draw = torch.Generator().manual_seed(seed + 2)
     for index, (length, count) in enumerate(prompts):
-        drawn = [torch.randint(0, model.config.vocab_size, (length,), generator=draw) for _ in range(TRIES)]
+        drawn = [torch.randint(0, model.config.vocab_size, (length,), generator=draw) for _ in range(tries)]
         tried = [(prompt, *greedy(model, prompt, count)) for prompt in drawn]
-        prompt, new, steps, _ = max((t for t in tried if t[3] > MARGIN), key=lambda t: len(set(t[1])))
+        prompt, new, steps, _ = max((t for t in tried if t[3] > margin), key=lambda t: len(set(t[1])))
         out[f"prompt_{index}"] = prompt.numpy().astype(np.int32)
         out[f"new_{index}"] = np.array(new, np.int32)
         out[f"steps_{index}"] = steps.numpy()
