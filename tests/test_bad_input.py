@@ -80,7 +80,8 @@ def compile_words(spec: str, *more: str) -> list[str]:
         ("models extra", ["models: Got unexpected extra argument (extra)"]),
         ("inspect", ["inspect: Missing argument 'SPEC'", "see dsv4c inspect --help"]),
         ("inspect deepseek-v3 --context many", ["--context", "'many' is not a valid integer"]),
-        ("inspect deepseek-v3 --context 0", ["--context: a context of 0 tokens; use 1 or more"]),
+        ("inspect deepseek-v3 --context 0", ["--context: a context of 0 tokens; use 1 to 2147483647"]),
+        (f"inspect deepseek-v3 --context {10**20}", [f"--context: a context of {10**20} tokens; use 1 to 2147483647"]),
         ("compile", ["compile: Missing argument 'SPEC'"]),
         ("compile deepseek-v3 -o x", ["Missing option '--target'"]),
         ("compile deepseek-v3 --target cpu", ["Missing option '-o'"]),
@@ -165,6 +166,18 @@ def config_folder(here: Path, changes: Mapping[str, object]) -> str:
         ({"rms_norm_eps": -1.0}, ["config.json:rms_norm_eps: -1.0", "greater than 0"]),
         ({"o_groups": 3}, ["config.json:", "o_groups 3", "not divisible"]),
         ({"num_experts_per_tok": 9}, ["config.json:num_experts_per_tok", "8"]),
+        (
+            {"qk_rope_head_dim": 7},
+            ["config.json:qk_rope_head_dim: a rotary width of 7 is odd; channels are rotated in pairs"],
+        ),
+        (
+            {"qk_rope_head_dim": REMOVED, "partial_rotary_factor": 7 / 32},
+            ["config.json:partial_rotary_factor: a rotary width of 7 is odd"],
+        ),
+        (
+            {"qk_rope_head_dim": REMOVED, "partial_rotary_factor": REMOVED, "head_dim": 24, "rope_parameters": {}},
+            ["config.json:head_dim: a rotary width of 3 is odd"],
+        ),
     ],
 )
 @pytest.mark.parametrize("command", ["inspect", "compile"])
@@ -413,6 +426,14 @@ def test_prompts(refused: Refused, tiny_artefact: Path, words: str, parts: list[
     refused(["run", str(tiny_artefact), *words.split()], *parts)
 
 
+@pytest.mark.parametrize("command", ["run artefact --tokens 1", "verify artefact"])
+def test_more_threads_than_cpus(refused: Refused, here: Path, tiny_artefact: Path, command: str) -> None:
+    (here / "artefact").symlink_to(tiny_artefact)
+    cpus = len(os.sched_getaffinity(0))
+    line = f"--threads: {cpus + 1} threads, but this process may use {cpus} CPUs; use 1 to {cpus}"
+    refused(f"{command} --threads {cpus + 1}", line)
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
@@ -497,7 +518,7 @@ def reseal(copy: Path, **changes: object) -> None:
         ("plan.json", b"{}", "copy/plan.json: is not a plan: 'functions' is missing; compile again"),
         ("plan.json", b"[]", "copy/plan.json: is not a plan: something in it"),
         ("plan.json", b"{", "copy/plan.json: is not a plan: Expecting property name"),
-        ("plan.json", b'{"functions": [], "entries": [], "derived": {}}', "copy/plan.json: has no entry; compile again"),
+        ("plan.json", b'{"functions": [], "entries": [], "derived": {}}', "copy/plan.json: has no entry; compile"),
         ("weights.bin", b"", "copy/weights.bin: weight embed is not where the manifest says; compile again"),
         ("kernels.so", b"junk", "copy/kernels.so: is no library of kernels; compile again"),
     ],
@@ -588,6 +609,10 @@ def test_artefact_for_an_unknown_target(refused: Refused, copy: Path) -> None:
         (b"module m entry f\nfunc f(%x: f32[N]) {\n  %0: f32[N] = epx(%x)\n  return %0\n}\n", ["m.dsir:3:", "exp"]),
         (b"module m entry g\nfunc f(%x: f32[N]) {\n  return %x\n}\n", ["m.dsir:1:16: there is no function g"]),
         (b"module m entry f\nfunc f(%x: f99[N]) {\n  return %x\n}\n", ["m.dsir:2:", "unknown dtype f99; use one of"]),
+        (
+            b"module m entry f\nfunc f(%x: bool[N]) {\n  %0: bool[N] = exp(%x)\n  return %0\n}\n",
+            ["m.dsir:3:", ": f: exp: does not work on bool"],
+        ),
         (b"module m entry f\nfunc f(", ["m.dsir:2:8: the text ends here; expected"]),
         (b"", ["m.dsir:1:1: the text ends here; expected"]),
         (b"\xff", ["m.dsir: not a text file"]),

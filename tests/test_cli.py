@@ -28,6 +28,7 @@ COMMANDS = [
     "bisect", "compile", "export", "inspect", "models", "ops", "opt", "parse", "passes", "print", "reduce", "run",
     "targets", "verify",
 ]  # fmt: skip
+RUN_MAIN = "import sys; from dsv4c.cli import main; sys.exit(main())"
 Json = Callable[..., Any]
 Run = Callable[..., str]
 
@@ -319,6 +320,24 @@ def test_reader_that_goes_away(words: list[str]) -> None:
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("words", [["models", "--json"], ["ops"], ["inspect", "deepseek-v3"], []])
+def test_output_that_does_not_fit(words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "dsv4c", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (2, "dsv4c: standard output: No space left on device\n")
+
+
+def test_logits_that_do_not_fit(tmp_path: Path, tiny_artefact: Path) -> None:
+    words = ["run", str(tiny_artefact), "--tokens", "1", "--logits", str(tmp_path / "l.npy")]
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); {RUN_MAIN}"
+    command = [sys.executable, "-c", limited, *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 2 and list(tmp_path.iterdir()) == []
+    assert done.stderr.startswith(f"dsv4c: {tmp_path / 'l.npy'}: cannot write all of it: ")
 
 
 @pytest.mark.parametrize(

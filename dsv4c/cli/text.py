@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import emit_json, json_option
+from .common import echo, emit_json, json_option
 
 if TYPE_CHECKING:
     from dsv4c.ir.core import Module
@@ -39,7 +39,7 @@ def _show(module: Module, as_json: bool) -> None:
 
     text = to_text(module)
     if not as_json:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     functions = [{"name": f.name, "kind": f.kind, "ops": len(f.ops)} for f in module.functions.values()]
     emit_json({"module": module.name, "entry": module.entry, "functions": functions, "text": text})

@@ -74,6 +74,9 @@ def open_runner(folder: Path, facts: Mapping[str, Any], threads: int | None) -> 
             where=str(folder),
             fix="compile the model on this machine",
         )
+    if threads is not None and threads > usable_cpus():  # TVM would warn and start fewer
+        what = f"{threads} threads, but this process may use {usable_cpus()} CPUs"
+        raise UserError(what, where="--threads", fix=f"use 1 to {usable_cpus()}")
     set_threads(threads or usable_cpus())
     try:
         return Runner(folder / LIBRARY)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from dsv4c.ir.core import Function, IRError, Module, Op, Value
+from dsv4c.ir.core import Function, IRError, Module, Op, Value, located
 from dsv4c.ir.dims import Extent, Shape, product
 from dsv4c.ir.kernel_ops.define import aliases
 from dsv4c.ir.registry import lookup
@@ -145,7 +145,7 @@ class FunctionLowering:
         for value in (*op.operands, *op.results):
             if value.dtype not in DTYPE:
                 raise IRError(
-                    f"{self.function.name}:{op.loc}",
+                    located(self.function.name, op.loc),
                     f"{op.name}: {value.dtype} is for storage only; "
                     f"cast to {', '.join(COMPUTE_FLOATS)} in a weights function",
                     op,
