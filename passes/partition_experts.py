@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from dsv4c.ir.builder import call, cast, slice_axis
+from dsv4c.ir.builder import call, cast, reshape, slice_axis
 from dsv4c.ir.core import ACTIVE, Function, IRError, Module, Op, Value
 from dsv4c.ir.kernel_ops.dispatch import combine, dispatch
 from dsv4c.ir.spmd import mesh_of
@@ -142,7 +142,7 @@ class PartitionExperts(Pass):
 
     def _site(self, mesh: Mesh, placing: Function, op: Op, operands: tuple[Value, ...]) -> tuple[Value, ...]:
         x, chosen, mix, live, *weights = operands
-        (slot,) = call(placing, chosen, live)
+        (slot,) = call(placing, chosen, reshape(live, chosen.shape[0]))  # fused from [B, S] as well
         total = None
         for first, count in mesh.windows(self.waves):
             window = mesh.attrs | {"slots": mesh.placement.slots, "first": first, "count": count}
