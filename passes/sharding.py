@@ -101,7 +101,8 @@ def add_placing(module: Module, mesh: Mesh, op: Op) -> Function:
     A pair that reaches no expert gets the number after the last slot. The pairs of an expert with copies take turns
     among them; a rank begins at the copy of its own number, so that single tokens on all ranks spread too.
     """
-    chosen_type, live_type, experts = op.operands[1].tensor, op.operands[3].tensor, op.operands[4].shape[0]
+    chosen_type, experts = op.operands[1].tensor, op.operands[4].shape[0]
+    live_type = TensorType(chosen_type.shape[:1], "bool")
     assert isinstance(experts, int)
     types = {"chosen": chosen_type, "live": live_type}
     made = [f for f in module.functions.values() if f.name.startswith(PLACING)]

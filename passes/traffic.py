@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dsv4c.ir.core import Function, Module, Op
-from dsv4c.ir.dims import Extent, product, substitute
+from dsv4c.ir.dims import Extent, product, substitute, symbol
 from dsv4c.ir.registry import lookup
-from dsv4c.ir.types import BITS
+from dsv4c.ir.types import BITS, leaves
 
 from .sharding import Mesh
 
@@ -53,6 +53,11 @@ def notes(module: Module, mesh: Mesh, loads: tuple[float, ...]) -> list[str]:
     if loads:
         share = [part * mesh.ranks / (sum(loads) or 1.0) for part in placement.expected(loads)]
         out.append(f"expected load of the ranks, 1 = equal: {', '.join(f'{part:.3f}' for part in share)}")
+    entry = module.functions[module.entry]
+    out.append(f"{entry.name}: one rank sends {link_bytes(module, entry.name)} bytes")
+    everyone = mesh.ranks * symbol("B")
+    if any(t.state and everyone in t.shape for p in entry.params for _, t in leaves(p.type)):
+        out.append(f"attention is split over heads: a rank keeps the state of all {everyone} sequences")
     for function in module.functions.values():
         dispatched = [op for op in function.ops if op.name == "dispatch"]
         if not dispatched:

@@ -28,6 +28,7 @@ COMMANDS = [
     "bisect", "compile", "export", "inspect", "models", "ops", "opt", "parse", "passes", "print", "reduce", "run",
     "targets", "verify",
 ]  # fmt: skip
+RUN_MAIN = "import sys; from dsv4c.cli import main; sys.exit(main())"
 Json = Callable[..., Any]
 Run = Callable[..., str]
 
@@ -158,6 +159,7 @@ def test_compile_says_what_it_made(tiny_artefact: Path) -> None:
     assert out.count("\n") == 1
     made = json.loads(out)
     assert made["artefact"] == str(tiny_artefact) and made["target"] == "cpu" and made["dtype"] == "f32"
+    assert made["model"] == "deepseek_v4"  # the family: a folder's name is no property of the model
     assert made["weights_bytes"] == (tiny_artefact / "weights.bin").stat().st_size
     assert 0 < made["kernels"] < made["launches_per_step"] and made["seconds"] > 0
     assert sorted(p.name for p in tiny_artefact.parent.iterdir()) == ["compile.json", "out"]
@@ -218,7 +220,7 @@ def test_verify_says_when_it_skipped(
     monkeypatch.setattr("dsv4c.driver.verify.LARGEST", 200_000)  # bytes: the small functions fit
     data = answer("verify", tiny_artefact)
     skipped = {f["name"] for f in data["functions"] if f["status"] == "skipped"}
-    assert data["ok"] and not data["complete"] and {"backbone", "step", "step_all"} <= skipped
+    assert data["ok"] and not data["complete"] and {"backbone", "prefill", "decode", "step_all"} <= skipped
     count = len(data["functions"])
     assert text("verify", tiny_artefact).endswith(f"partly verified: {count - len(skipped)} of {count} functions\n")
 
@@ -318,6 +320,24 @@ def test_reader_that_goes_away(words: list[str]) -> None:
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("words", [["models", "--json"], ["ops"], ["inspect", "deepseek-v3"], []])
+def test_output_that_does_not_fit(words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "dsv4c", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (2, "dsv4c: standard output: No space left on device\n")
+
+
+def test_logits_that_do_not_fit(tmp_path: Path, tiny_artefact: Path) -> None:
+    words = ["run", str(tiny_artefact), "--tokens", "1", "--logits", str(tmp_path / "l.npy")]
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); {RUN_MAIN}"
+    command = [sys.executable, "-c", limited, *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 2 and list(tmp_path.iterdir()) == []
+    assert done.stderr.startswith(f"dsv4c: {tmp_path / 'l.npy'}: cannot write all of it: ")
 
 
 @pytest.mark.parametrize(

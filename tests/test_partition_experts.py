@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from functools import cache
 from pathlib import Path
@@ -13,8 +14,20 @@ import pytest
 from dsv4c.driver.compile import open_model
 from dsv4c.frontend.loading import add_load_functions, stream_weights
 from dsv4c.frontend.presets import load_preset
-from dsv4c.ir.builder import Builder
-from dsv4c.ir.core import IRError, Module
+from dsv4c.ir.builder import (
+    Builder,
+    broadcast_to,
+    const,
+    cumsum,
+    gather,
+    iota,
+    matmul,
+    reshape,
+    scatter,
+    total,
+    transpose,
+)
+from dsv4c.ir.core import ACTIVE, IRError, Module
 from dsv4c.ir.dims import evaluate, symbol
 from dsv4c.ir.infer import infer
 from dsv4c.ir.interp import flatten, run, tree, zeros
@@ -31,7 +44,9 @@ from dsv4c.passes.conservation import Conservation
 from dsv4c.passes.find_experts import with_kernel_op
 from dsv4c.passes.partition_experts import PartitionExperts
 from dsv4c.passes.placement import Placement, place
+from dsv4c.passes.spread import Partial, Split, SplitError, Spread
 from dsv4c.passes.traffic import link_bytes
+from dsv4c.targets.tvm.lower import KernelTable, lower
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {
@@ -303,6 +318,12 @@ def test_one_rank_alone_is_an_error() -> None:
         run_ranks(after, "step", [[*given[:4], weights]] * 3, {"B": 1})
 
 
+def test_a_target_of_one_rank_refuses_collectives() -> None:
+    after = PartitionExperts(ranks=2).run(small(), Log())
+    with pytest.raises(IRError, match="step:: dispatch needs 2 ranks, this target runs one"):
+        lower(after, ("step",), KernelTable(), {})
+
+
 # Text
 
 
@@ -422,3 +443,136 @@ def test_shape_rules_of_collectives(name: str, types: Any, attrs: Any, message: 
 
     with pytest.raises(ShapeError, match=message):
         infer(Module("m"), name, types, attrs, require)
+
+
+# Split over heads and channels
+
+
+SPLITS = ({"shared": "split"}, {"attention": "heads"}, {"shared": "split", "attention": "heads"})
+
+
+@pytest.mark.parametrize("name", ["v4", "v32", "v3"])
+@pytest.mark.parametrize("options", SPLITS)
+def test_split_attention_and_shared_expert(name: str, options: Any) -> None:
+    check_whole(name, PartitionExperts(ranks=2, waves=2, **options))
+
+
+def test_a_rank_has_its_heads_only() -> None:
+    module = build_module(load_preset("deepseek-v4-pro"), "bf16")
+    log, start = Log(), time.perf_counter()
+    after = PartitionExperts(ranks=8, attention="heads", shared="split").run(module, log)
+    assert time.perf_counter() - start < 5
+    verify(after)
+    text = to_text(after)
+    assert to_text(parse(text)) == text and text.count("\n") <= 1600
+    weights = dict(leaves(after.functions["step"].params[3].type))
+    shapes = {name: weights[f"layers.4.{name}"].shape for name in ("attn.q_b", "attn.o_b", "attn.sinks", "attn.kv")}
+    assert shapes == {
+        "attn.q_b": (8192, 1536), "attn.o_b": (7168, 2048), "attn.sinks": (16,), "attn.kv": (512, 7168),
+    }  # fmt: skip
+    assert weights["layers.4.ffn.shared.down"].shape == (7168, 384)
+    state = dict(leaves(after.functions["step"].params[4].type))
+    assert state["layers.4.window"].shape == (8 * B, 128, 512)
+    assert any("keeps the state of all 8 * B sequences" in note for note in log.notes)
+    row = 7168 * B * S  # gathered in bf16 and summed in f32, beside past and new: 7 links each
+    gathered = [link_bytes(after, name) for name in ("moe_learned", "layer_csa_learned")]
+    assert gathered == [6 * 4 * row + 7 * 6 * row, 6 * 4 * row + 2 * 7 * 6 * row + 2 * 7 * 4 * B]
+
+
+@pytest.mark.parametrize(
+    ("name", "ranks", "options", "message"),
+    [
+        ("v4", 4, {"attention": "heads"}, "cannot be split: 4 ranks do not divide 2; use fewer ranks or attention=rep"),
+        ("v4", 7, {"attention": "heads"}, "7 ranks do not divide q_b f32"),
+        ("v32", 7, {"shared": "split"}, "7 ranks do not divide gate f32.*shared=replicated"),
+    ],
+)
+def test_heads_that_ranks_do_not_divide(name: str, ranks: int, options: Any, message: str) -> None:
+    with pytest.raises(IRError, match=message):
+        PartitionExperts(ranks=ranks, **options).run(whole(name)[0], Log())
+
+
+def kernel_form(name: str, monkeypatch: pytest.MonkeyPatch) -> Module:
+    """The module of a tiny model in which every kernel op that the models call is left as one op."""
+
+    def emitting(op: str) -> Any:
+        def emit(*operands: Any, **attrs: Any) -> Any:
+            out = ACTIVE[-1].emit(op, operands, attrs)
+            return out[0] if len(out) == 1 else out
+
+        return emit
+
+    for part in ("blocks", "mla", "skeleton", "v4", "v4_attention"):
+        namespace = importlib.import_module(f"dsv4c.models.{part}")
+        for key, value in vars(namespace).items():
+            op = getattr(value, "__name__", "")
+            if op in REGISTRY and REGISTRY[op].decompose is value:
+                monkeypatch.setattr(namespace, key, emitting(op))
+    return build_module(open_model(str(FOLDERS[name])).config, "f32")
+
+
+@pytest.mark.parametrize("name", ["v4", "v32"])
+@pytest.mark.parametrize("options", [{}, *SPLITS])
+def test_modules_of_kernel_ops(name: str, options: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = kernel_form(name, monkeypatch)
+    assert [op.name for op in module.functions["experts"].ops].count("experts") == 1
+    after = PartitionExperts(ranks=2, waves=2, **options).run(module, Log())
+    verify(after)
+    assert difference(steps(module, after, whole(name)[1]), expected(name, False)) <= BAR
+
+
+# What stops a split
+
+
+def spread_of(write: Any, split: dict[str, int], **params: TensorType) -> Any:
+    module = Module("m", entry="f")
+    with Builder(module, "f", **params) as b:
+        function = b.done(write(*b.params))
+    spread = Spread(function, 2, {id(p): Split(split[p.name]) for p in function.params if p.name in split})
+    for op in function.ops:
+        spread.visit(op)
+    return spread.parts.get(id(function.results[0]))
+
+
+X = TensorType((B, 4, 8), "f32")
+
+
+@pytest.mark.parametrize(
+    ("write", "want"),
+    [
+        (lambda x: total(x, axis=0), Split(0)),
+        (lambda x: total(x, keep=True), Split(1)),
+        (lambda x: transpose(x, 1, 0, 2), Split(0)),
+        (lambda x: reshape(x, B * 4, 8), Split(0, B)),
+        (lambda x: reshape(reshape(x, B * 4, 8), B, 4, 8), Split(1)),
+        (lambda x: reshape(x, B, 32), Split(1)),
+        (lambda x: reshape(x, B, 2, 16), Split(1)),
+        (lambda x: x + const(1.0, "f32", (1, 4, 8)), Split(1)),
+        (lambda x: matmul(reshape(x, B, 32), reshape(x, B, 32), trans_b=True), Partial()),
+        (lambda x: gather(transpose(x, 0, 2, 1), iota(B, 3), batch=1), Split(2)),
+        (lambda x: broadcast_to(reshape(x, 1, B, 4, 8), 3, B, 4, 8), Split(2)),
+    ],
+)  # fmt: skip
+def test_how_a_split_spreads(write: Any, want: Any) -> None:
+    assert spread_of(write, {"x": 1}, x=X) == want
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda x, y: total(x, axis=1), "sum along axis 1, which is split"),
+        (lambda x, y: x + y, "add: operand 1 is whole along axis 1"),
+        (lambda x, y: x + transpose(x, 1, 0, 2), "different axes"),
+        (lambda x, y: reshape(x, 8, B * 4), "takes the split axis apart"),
+        (lambda x, y: cumsum(x, 1), "cumsum along axis 1"),
+        (lambda x, y: matmul(transpose(x, 0, 2, 1), y, trans_b=True), "matmul of a part and a whole"),
+        (lambda x, y: gather(transpose(x, 1, 0, 2), iota(3)), "gather by an index, or of rows, that are split"),
+        (lambda x, y: matmul(reshape(x, B, 32), reshape(x, B, 32), trans_b=True) * 2.0, "a sum that is not complete"),
+        (lambda x, y: scatter(x, iota(B), x), "scatter is not known to work on a part"),
+    ],
+)  # fmt: skip
+def test_what_stops_a_split(write: Any, message: str) -> None:
+    params = {"x": TensorType((4, 4, 8), "f32") if "different" in message else X}
+    other = TensorType((B, 4, 8) if "add" in message else (B, 8, 4), "f32")
+    with pytest.raises(SplitError, match=message):
+        spread_of(write, {"x": 1}, **params, y=other)

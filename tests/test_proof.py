@@ -18,6 +18,7 @@ from dsv4c.models.build import build_module
 from dsv4c.models.twin import small_twin
 from dsv4c.passes.base import Log, Pair, Pass, map_functions
 from dsv4c.passes.canonicalize import Canonicalize
+from dsv4c.passes.partition_experts import PartitionExperts
 from dsv4c.passes.rewriting import Splice
 
 SQUARE = """module m entry f
@@ -107,6 +108,56 @@ def test_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
         "  passes before it: order-of-sums",
         "  to see it again: dsv4c opt m.dsir -p order-of-sums,wrong-axis",
     ]
+
+
+# Narrow dtypes are compared call by call
+
+CALLS = """module m entry f
+
+func g(%x: bf16[S, 8]) {
+  %0: bf16[S, 8] = exp(%x)
+  return %0
+}
+
+func f(%x: bf16[S, 8], %y: bf16[S, 8]) {
+  %0: bf16[S, 8] = sub(%x, %y)
+  %1: bf16[S, 8] = call g(%0)
+  %2: bf16[S, 8] = call g(%x)
+  %3: bf16[S, 8] = add(%1, %2)
+  return %3
+}
+"""
+
+
+class Becomes(planted.Planted):
+    """The module that a text has."""
+
+    text: ClassVar[str] = ""
+
+    def run(self, module: Module, log: Log) -> Module:
+        return parse(self.text, "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "function", "detail"),
+    [
+        ("sub(%x, %y)", "add(%x, %y)", "f", "call 0 of g, x[0, 0]"),
+        ("exp", "neg", "g", "result 0[0, 0]"),
+        ("add(%1, %2)", "mul(%1, %2)", "f", "result 0[0, 0]"),
+        ("call g(%x)", "call g(%y)", "f", "call 1 of g, x[0, 0]"),
+        ("call g(%x)", "exp(%x)", "", ""),
+        ("%2: bf16[S, 8] = call g(%x)", "%9: bf16[S, 8] = call g(%x)\n  %2: bf16[S, 8] = call g(%x)", "", ""),
+    ],
+)
+def test_calls_give_what_they_gave(old: str, new: str, function: str, detail: str) -> None:
+    step = type("Step", (Becomes,), {"text": CALLS.replace(old, new)})()
+    if not function:
+        (stage,) = run_passes(parse(CALLS, ""), (step,), Prover())
+        assert [row.status for row in stage.compared] == ["unchanged", "equal"]
+        return
+    with pytest.raises(PassError) as error:
+        run_passes(parse(CALLS, ""), (step,), Prover())
+    assert error.value.broken.function == function and f"first difference: {detail}: " in error.value.broken.what
 
 
 # Contracts
@@ -250,3 +301,43 @@ def test_what_is_too_large_is_skipped_with_the_reason() -> None:
     (stage,) = run_passes(parse(text, ""), (Change(),), Prover())
     assert stage.compared[0].status == "skipped"
     assert stage.compared[0].detail == "operands of 37.3 GiB are more than 128 MiB"
+
+
+# All ranks of a partitioned module
+
+
+class ScaledRanks(PartitionExperts):
+    """Partitions, and scales twice."""
+
+    def run(self, module: Module, log: Log) -> Module:
+        return planted.ScaledTwice().run(super().run(module, log), log)
+
+
+def test_ranks_together_are_compared_with_the_whole() -> None:
+    (stage,) = run_passes(twin(V32), (PartitionExperts(ranks=4, copies=3, waves=2),), Prover())
+    status = {row.after: row.status for row in stage.compared}
+    assert status["experts"] == "skipped" and {status[n] for n in ("ffn_moe", "layer_moe", "step")} == {"close"}
+    with pytest.raises(PassError, match="changes the numbers of attention"):
+        run_passes(twin(V32), (ScaledRanks(ranks=2),), Prover())
+
+
+def test_in_16_bits_layers_are_compared_and_not_what_is_behind_them() -> None:
+    (stage,) = run_passes(twin(V32, "bf16"), (PartitionExperts(ranks=2),), Prover())
+    rows = {row.after: row for row in stage.compared}
+    assert rows["layer_moe"].status in ("equal", "close") and rows["step"].status == "skipped"
+    assert "its layers are compared" in rows["step"].detail
+
+
+def test_what_follows_a_partitioned_module_is_not_executed() -> None:
+    steps = (PartitionExperts(ranks=2), planted.OrderOfSums())
+    _, last = run_passes(twin(V32), steps, Prover())
+    assert {row.status for row in last.compared} <= {"unchanged", "skipped"}
+    assert any("partition-experts comes last" in row.detail for row in last.compared)
+
+
+def test_an_execution_that_breaks_is_a_failure() -> None:
+    text = "module m entry f\nfunc f(%x: f32[B, S]) {\n  require B == B\n  %0: f32[B, S] = exp(%x)\n  return %0\n}\n"
+    broken = text.replace("require B == B", "require B == S")
+    step = type("Step", (Becomes,), {"text": broken})()
+    with pytest.raises(PassError, match=r"first difference: it raises IRError: f: requires B == S, which fails"):
+        run_passes(parse(text, ""), (step,), Prover())

@@ -20,6 +20,7 @@ import click
 from dsv4c.errors import ProofError, UserError
 
 from .bisect import bisect_command, reduce_command
+from .common import echo
 from .compile import compile_command
 from .export import export_command
 from .inspect import inspect_command
@@ -46,7 +47,7 @@ BROKEN_PIPE = 141  # as a shell reports a process that SIGPIPE ended
 def cli(context: click.Context) -> None:
     """Compile DeepSeek V3, V3.2 and V4 checkpoints, run the result, and prove that it is right."""
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        echo(context.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -25,9 +26,19 @@ threads_option = click.option(
 )
 
 
+def echo(text: str, nl: bool = True) -> None:
+    """Text on stdout. UserError when stdout cannot take it, such as on a full disk; not when the reader went away."""
+    try:
+        click.echo(text, nl=nl)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(error.strerror or str(error), where="standard output") from None
+
+
 def emit_json(data: Mapping[str, object]) -> None:
     """One line of strict JSON."""
-    click.echo(json.dumps(data, allow_nan=False))
+    echo(json.dumps(data, allow_nan=False))
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], err: bool = False) -> None:
@@ -44,11 +55,13 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], err: bo
         table.add_column(name, justify="right" if body and numbers else "left", overflow="fold")
     for row in body:
         table.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
-    console = Console(width=None if (sys.stderr if err else sys.stdout).isatty() else 300)
-    with console.capture() as text:
-        console.print(table)
-    lines = (line.rstrip() for line in text.get().splitlines())
-    click.echo("\n".join(line for line in lines if line), err=err)
+    shown, text = (sys.stderr if err else sys.stdout).isatty(), io.StringIO()  # rich's capture writes to stdout too
+    Console(file=text, width=None if shown else 300, force_terminal=shown).print(table)
+    whole = "\n".join(line.rstrip() for line in text.getvalue().splitlines() if line.rstrip())
+    if err:
+        click.echo(whole, err=True)
+    else:
+        echo(whole)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .common import emit_json, json_option, progress_line, show_table, threads_option
+from .common import echo, emit_json, json_option, progress_line, show_table, threads_option
 
 
 @click.command("verify")
@@ -41,6 +41,6 @@ def verify_command(context: click.Context, artefact: Path, threads: int | None, 
         shown = [(row.name, row.status, f"{row.error:.1e}", row.detail) for row in rows]
         show_table(("function", "status", "error", "detail"), shown)
         if done < len(rows):
-            click.echo(f"partly verified: {done} of {len(rows)} functions")
+            echo(f"partly verified: {done} of {len(rows)} functions")
     if not good:
         context.exit(1)

@@ -17,16 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from dsv4c.artefact import MODULE, Artefact
+from dsv4c.artefact import MODULE, Artefact, broken
 from dsv4c.ir.core import Function
 from dsv4c.ir.dims import Dim, FloorDiv
 from dsv4c.ir.interp import Data, flatten, run, shape_of, tree, zeros
-from dsv4c.ir.parser import parse
 from dsv4c.ir.types import DTYPES, Type, leaves
+from dsv4c.runtime.link import BindError
 from dsv4c.targets.target import find_target
 
 from .kernels import Kernels
 from .operands import Draw, WeightStore
+from .reading import read_module
 from .vectors import read_vectors
 
 Array = np.ndarray[Any, Any]
@@ -54,7 +55,10 @@ def verify_artefact(folder: Path | str, threads: int | None = None) -> list[Row]
     """One row for each function of the plan. Raises UserError when the artefact cannot be opened or run here."""
     artefact = Artefact.open(folder)
     proof = _Proof(artefact, threads)
-    return [proof.function(name) for name in artefact.plan.functions] + proof.vectors()
+    try:
+        return [proof.function(name) for name in artefact.plan.functions] + proof.vectors()
+    except BindError as error:
+        raise broken(artefact.folder, f"its parts do not fit together: {error}") from None
 
 
 class _Proof:
@@ -63,7 +67,9 @@ class _Proof:
     def __init__(self, artefact: Artefact, threads: int | None) -> None:
         self.folder, model = artefact.folder, artefact.manifest["model"]
         target = find_target(artefact.manifest["target"]["name"])
-        self.module = parse((self.folder / MODULE).read_text(), str(self.folder / MODULE))
+        self.module = read_module(self.folder / MODULE)
+        if absent := [name for name in artefact.plan.functions if name not in self.module.functions]:
+            raise broken(self.folder / MODULE, f"has no function {absent[0]}, which the plan has")
         runner = target.open(self.folder, artefact.manifest["target"]["facts"], threads)
         self.store = WeightStore(artefact, target, self.module)
         self.kernels = Kernels(self.module, artefact.plan, runner, self.store)

@@ -50,7 +50,7 @@ class OpDef:
     renumber elements, ``other`` for the rest. ``attrs`` maps attribute names to their meaning. A kernel op has
     ``decompose``, the function of core ops that everything else here follows from (``kernel_ops/define.py``).
     A collective (tier ``collective``) has ``exchange``, a reference that takes the operands of every rank at once, and
-    ``link``, the bytes that one rank sends (``kernel_ops/collective.py``).
+    ``link``, the bytes that one rank sends (``kernel_ops/collective.py``, ``dispatch.py``).
     """
 
     name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dsv4c.ir.core import IRError, Op, Value
+from dsv4c.ir.core import IRError, Op, Value, located
 from dsv4c.ir.dims import Extent, Shape, product
 from dsv4c.ir.types import TensorType
 from dsv4c.plan import Ref, View
@@ -60,7 +60,7 @@ def lower_matmul(f: FunctionLowering, op: Op) -> None:
 def _static_groups(f: FunctionLowering, op: Op, groups: Shape, a: Value) -> Shape:
     if groups and a.shape[:-2] != groups:
         raise IRError(
-            f"{f.function.name}:{op.loc}", f"groups {groups} of the weight against {a.shape[:-2]}; they must agree"
+            located(f.function.name, op.loc), f"groups {groups} of the weight against {a.shape[:-2]}; they must agree"
         )
     return groups
 

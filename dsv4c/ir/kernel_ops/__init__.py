@@ -8,6 +8,7 @@ from . import (
     attention,
     collective,
     compress,
+    dispatch,
     experts,
     grouped,
     hyper,
@@ -19,6 +20,6 @@ from . import (
 )
 
 __all__ = [
-    "activation", "attention", "collective", "compress", "experts", "grouped", "hyper", "indexer", "norm", "positions",
-    "rope", "routing",
+    "activation", "attention", "collective", "compress", "dispatch", "experts", "grouped", "hyper", "indexer",
+    "norm", "positions", "rope", "routing",
 ]  # fmt: skip
