@@ -23,6 +23,7 @@ from dsv4c.ir.interp import run, run_tensors, shape_of
 from dsv4c.ir.types import DTYPES, Bundle, TensorType
 from dsv4c.plan import DERIVED, Launch, Plan
 from dsv4c.targets.cpu.runner import Runner, aligned
+from dsv4c.targets.tvm.attention.tuning import CHUNK_ROWS
 from dsv4c.targets.tvm.build import build_library
 from dsv4c.targets.tvm.host import set_threads
 from dsv4c.targets.tvm.lower import KernelTable, lower
@@ -166,9 +167,12 @@ def naive() -> Iterator[tuple[str, Case]]:
             f((heads * (nope + width), rank), dtype),
         )  # fmt: skip
         attrs = {"scale": 0.02, "nope": nope, "width": width}
+        long = ({"B": 1, "S": CHUNK_ROWS + 33, "T": CHUNK_ROWS + 40},) if heads == 4 else ()
         yield (
             f"naive_all_{heads}x{rank}_{dtype}",
-            Case("mla_attention", (*base, f((B,), "i32")), attrs, LATENT, {4: fixed(*BEFORE)}, weight=3),
+            Case(
+                "mla_attention", (*base, f((B,), "i32")), attrs, (*LATENT, *long), {4: fixed(*BEFORE, (5,))}, weight=3
+            ),
         )
         yield (
             f"naive_chosen_{heads}x{rank}_{dtype}",
