@@ -90,6 +90,8 @@ class PartitionExperts(Pass):
                 types = {p.name: self._state(retype(p.type)) for p in function.params}
                 reemit(out, function, types, partial(self._change, mesh, placing, splitter))
         log.applied[self.name] += len(sites)
+        if self.copies and not self.loads:
+            log.notes.append(f"no loads are given, so that the copies are of the first experts, {self.copies} in all")
         log.notes += notes(out, mesh, self.loads)
         return out
 

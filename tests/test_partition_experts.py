@@ -220,8 +220,10 @@ def test_any_route(route: str, ranks: int, copies: int, waves: int) -> None:
 
 
 def test_copies_take_turns() -> None:
-    module = small()
-    after = PartitionExperts(ranks=2, loads=(9, 1, 1, 1, 1, 1), copies=2).run(module, Log())
+    log = Log()
+    PartitionExperts(ranks=2, copies=2).run(small(), log)
+    assert "the copies are of the first experts" in log.notes[0]
+    after = PartitionExperts(ranks=2, loads=(9, 1, 1, 1, 1, 1), copies=2).run(small(), Log())
     place_pairs = after.functions["place_pairs"]
     chosen = np.zeros((4, K), np.int32)
     slots = [out[0] for out in run_ranks(after, place_pairs.name, [[chosen, np.ones(4, bool)]] * 2, {"B": 4})]
