@@ -13,7 +13,8 @@ from dsv4c.ir.registry import lookup
 
 from .base import Log
 from .graph import Graph
-from .rules import Found, Rule, prove
+from .overlap import Found, settled
+from .rules import Rule, prove
 
 
 class SinkhornRule:
@@ -24,6 +25,7 @@ class SinkhornRule:
     def find(self, graph: Graph, tier: tuple[Rule, ...], log: Log) -> Iterator[Found]:
         """The longest chains: steps of a chain that was walked do not begin another."""
         walked: set[int] = set()
+        places: list[Found] = []
         for at in reversed(graph.by_name.get("div", [])):
             if id(at) in walked:
                 continue
@@ -40,7 +42,8 @@ class SinkhornRule:
             if isinstance(found, str):
                 log.refuse(self.name, f"{graph.function.name}:{at.loc}", found)
             else:
-                yield found
+                places.append(found)
+        yield from settled(graph, self.name, places, log)
 
 
 def _steps(graph: Graph, at: Op, walked: set[int]) -> tuple[list[float], Value]:
