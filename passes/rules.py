@@ -86,34 +86,41 @@ class KernelRule:
     def find(self, graph: Graph, tier: tuple[Rule, ...], log: Log) -> Iterator[Found]:
         """Places where the whole picture stands and nothing inside is needed outside."""
         places: dict[int, Found] = {}
+        tried: list[tuple[Matcher, list[Op]]] = []
         misses: dict[int, tuple[Op, Miss]] = {}
         # The largest first: RMSNorm with its casts and weight holds one without.
         cases = [case for case in self.cases if case[0].dtypes <= graph.dtypes]
         for case in sorted(cases, key=lambda case: -_picture(self, case, tier).size):
             matcher = Matcher(_picture(self, case, tier), graph)
+            tried.append((matcher, []))
             for at in matcher.candidates():
                 if id(at) not in places:
                     found = self._at(graph, tier, case, matcher, at)
                     if isinstance(found, Found):
                         places[id(at)] = found
-                    else:
+                    elif found is not None:
                         _keep(misses, at, found)
-            for at, miss in beheaded(matcher):
-                _keep(misses, at, miss)
+                    else:
+                        tried[-1][1].append(at)
         chosen = settled(graph, self.name, list(places.values()), log)
-        covered = {id(op) for found in chosen for op in found.inside}
+        done = {id(op) for found in chosen for op in found.inside} | set(places)
+        for matcher, loose in tried:  # only now: a place that became a kernel is not asked why it is no other one
+            near = [(at, near_miss(matcher, at)) for at in loose if id(at) not in done]
+            for at, miss in (*near, *beheaded(matcher)):
+                if id(at) not in done:
+                    _keep(misses, at, miss)
         for at, (_, why) in misses.values():
-            if id(at) not in covered and id(at) not in places:
+            if id(at) not in done:
                 log.refuse(self.name, f"{graph.function.name}:{at.loc}", why)
         yield from chosen
 
     def _at(
         self, graph: Graph, tier: tuple[Rule, ...], case: tuple[Example, Example], matcher: Matcher, at: Op
-    ) -> Found | Miss:
-        """What stands at an op, or how many ops of the picture do, with the reason why that is not enough."""
+    ) -> Found | Miss | None:
+        """What stands at an op; how many ops of the picture do, and why that is no proof; or None, if it is not it."""
         bound = matcher.match(at)
         if bound is None:
-            return near_miss(matcher, at)
+            return None
         found = self._prove(graph, tier, case, at, bound)
         size = len(bound.ops)
         for flipped in _subsets(list(matcher.choices)) if isinstance(found, str) else ():

@@ -45,6 +45,7 @@ class _Garden:
             example = Example(types, example.attrs)  # type: ignore[arg-type]
         self.example = example
         whole = equation(self.rule, example)
+        self.large = len(whole.ops) > 60
         self.heavy = not all(light(op) for op in whole.ops)
         self.updated = {
             i for i, p in enumerate(whole.params)
@@ -72,7 +73,7 @@ class _Garden:
         text = self.rule.text if isinstance(self.rule, KernelRule) else lookup(self.rule.name).decompose
         assert text is not None
         out: list[tuple[list[Value], tuple[Value, ...]]] = []
-        for _ in range(self.rng.choice((1, 1, 2, 3))):
+        for _ in range(self.rng.choice((1, 1, 2) if self.large else (1, 1, 2, 3))):
             operands = self._operands(out)
             results: Any = text(*operands, **self.example.attrs)
             out.append((operands, results if isinstance(results, tuple) else (results,)))

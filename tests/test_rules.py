@@ -23,8 +23,10 @@ from planting import (
     rewritten,
 )
 
+from dsv4c.ir.builder import Builder, mean, unary
 from dsv4c.ir.core import Module
 from dsv4c.ir.printer import function_text
+from dsv4c.ir.types import TensorType
 from dsv4c.passes.canonicalize import canonical
 from dsv4c.passes.graph import cheap
 from dsv4c.passes.rules import KernelRule
@@ -49,9 +51,9 @@ def test_fires_on_its_own_equation_and_keeps_every_bit(number: int, case: Case) 
         assert like_bits(before, execute(before, operands), execute(after, operands), [rule])
 
 
-NEAR_MISSES = 300  # of a rule, over all its cases; each op of the equation is changed in some of them
+NEAR_MISSES = 240  # of a rule, over all its cases; each op of the equation is changed in some of them
 REASON = re.compile(r"expected .+, found .+|inside it is needed outside: |in one place is .+ in another|"
-                    r"the chain does not begin|operands do not fit the equation: .+")
+                    r"operands do not fit the equation: .+")
 
 
 @pytest.mark.parametrize("number", range(len(RULES)), ids=IDS)
@@ -81,6 +83,43 @@ def test_refuses_near_misses(number: int) -> None:
 
 
 
+REASONS = [
+    ("rms_norm", "rsqrt: is sqrt", "expected rsqrt, found sqrt"),
+    ("rms_norm", "mul: used", "mul inside it is needed outside: abs uses it too"),
+    ("rope_angles", "sin: is cos", "expected sin of mul, found cos"),
+    ("swiglu", "const: holds 4.0", "expected the constant 1.0, found the constant 4.0"),
+    ("append_cache", "lt: is le", "expected lt, found le"),
+    ("route_topk", "topk: returned", "topk inside it is needed outside: the function returns it"),
+    ("experts", "cumsum: goes along axis 1", "expected cumsum with axis=0, found axis=1 in cumsum"),
+    ("experts", "mul: returned", "expected swiglu, found cast"),
+    ("mla_attention", "slice: begins -1 later", "16 in one place is 15 in another"),
+    ("hyper_post", "mul: is add", "expected mul, found add"),
+    ("sinkhorn", "sum: is max", "expected softmax + eps before 38 divisions by sums, found"),
+]
+
+
+@pytest.mark.parametrize(("name", "what", "why"), REASONS)
+def test_reasons_name_what_differs(name: str, what: str, why: str) -> None:
+    number = next(n for n, rule in enumerate(RULES) if rule.name == name)
+    found = [
+        r.why
+        for case in cases(RULES[number])
+        for mutant in near_misses(equation(RULES[number], case[0]))
+        if mutant.what == what
+        for r in rewritten(mutant.function, needed(number))[1].refusals
+        if r.rule == name
+    ]
+    assert any(reason.startswith(why) for reason in found), found
+
+
+def test_reasons_say_where_an_op_stands() -> None:
+    with Builder(Module("m"), "f", x=TensorType((2, 8), "f32")) as b, b.scope("attn.norm"):
+        (x,) = b.params
+        function = b.done(x * unary("sqrt", mean(x * x, keep=True) + 1e-6))
+    (refusal,) = [r for r in rewritten(function)[1].refusals if r.rule == "rms_norm" and "rsqrt" in r.why]
+    assert (refusal.where, refusal.why) == ("f:attn.norm", "expected rsqrt, found sqrt at attn.norm")
+
+
 GRAPHS = 200
 
 
@@ -90,7 +129,7 @@ def test_survives_in_generated_graphs(number: int) -> None:
     for seed in range(GRAPHS):
         graph = grown(number, seed)
         check(graph.function)
-        after, log = rewritten(graph.function, RULES if seed % 10 == 0 else needed(number))
+        after, log = rewritten(graph.function, RULES if seed % 20 == 0 else needed(number))
         found = sum(op.name == RULES[number].name for op in after.ops)
         assert found == graph.planted, (seed, [r.why for r in log.refusals])
         operands = data(graph.function, seed, graph.dims)
