@@ -9,10 +9,16 @@ from dsv4c.ir.core import Op, Value
 
 from .graph import Graph, place
 from .match import Matcher, orders
+from .picture import Picture
 
 Miss = tuple[int, str]  # how many ops of the picture are there, and what is not
 NONE: Miss = (0, "")
 PARTINGS = 4  # a place that differs in more places is no near miss; so hopeless ones cost little
+
+
+def hopeless(picture: Picture, graph: Graph) -> bool:
+    """Whether so many kinds of ops are missing that the picture cannot stand anywhere, nor nearly."""
+    return len(picture.names - graph.by_name.keys()) > PARTINGS
 
 
 def near_miss(matcher: Matcher, at: Op) -> Miss:

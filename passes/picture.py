@@ -34,6 +34,11 @@ class Picture:
         return self.function.results
 
     @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of its ops."""
+        return frozenset(op.name for op in self.function.ops)
+
+    @cached_property
     def size(self) -> int:
         """How many ops it has, constants not counted."""
         return sum(1 for op in self.function.ops if op.operands)

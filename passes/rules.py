@@ -22,7 +22,7 @@ from .base import Log
 from .canonicalize import canonical
 from .graph import Graph
 from .match import Binding, Matcher
-from .misses import Miss, beheaded, near_miss
+from .misses import Miss, beheaded, hopeless, near_miss
 from .overlap import Found, settled
 from .picture import Picture, draw, strict
 from .rewriting import Splice
@@ -89,9 +89,10 @@ class KernelRule:
         tried: list[tuple[Matcher, list[Op]]] = []
         misses: dict[int, tuple[Op, Miss]] = {}
         # The largest first: RMSNorm with its casts and weight holds one without.
-        cases = [case for case in self.cases if case[0].dtypes <= graph.dtypes]
-        for case in sorted(cases, key=lambda case: -_picture(self, case, tier).size):
-            matcher = Matcher(_picture(self, case, tier), graph)
+        cases = [(case, _picture(self, case, tier)) for case in self.cases if case[0].dtypes <= graph.dtypes]
+        cases = [(case, picture) for case, picture in cases if not hopeless(picture, graph)]
+        for case, picture in sorted(cases, key=lambda both: -both[1].size):
+            matcher = Matcher(picture, graph)
             tried.append((matcher, []))
             for at in matcher.candidates():
                 if id(at) not in places:
@@ -210,15 +211,13 @@ def apply_rules(
     module: Module, function: Function, rules: tuple[Rule, ...], log: Log, before: tuple[Rule, ...] = ()
 ) -> Function:
     """Apply rules one after the other, each wherever it fits; those of ``before`` were applied already."""
+    graph = Graph(function)
     for number, rule in enumerate(rules):
-        function = _apply(module, function, rule, before + rules[:number], log)
-    return function
-
-
-def _apply(module: Module, function: Function, rule: Rule, before: tuple[Rule, ...], log: Log) -> Function:
-    found = list(rule.find(Graph(function), before, log))
-    splice = Splice(module, function)
-    for place in found:
-        splice.replace(place.at, place.roots, place.build)
-        log.applied[rule.name] += 1
-    return splice.done() if found else function
+        found = list(rule.find(graph, before + rules[:number], log))
+        if found:
+            splice = Splice(module, graph.function)
+            for place in found:
+                splice.replace(place.at, place.roots, place.build)
+                log.applied[rule.name] += 1
+            graph = Graph(splice.done())
+    return graph.function
