@@ -11,7 +11,7 @@ define check-python
 	    { echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
 endef
 
-.PHONY: help demo test lint parity clean check-compiler
+.PHONY: help demo test lint parity bench clean check-compiler
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -30,8 +30,12 @@ lint: .venv/.installed-test  ## ruff and mypy
 parity: .venv-parity/.installed check-compiler  ## against transformers, in an environment of its own
 	.venv-parity/bin/python -m pytest -q tests/parity
 
+bench: .venv/.installed check-compiler  ## decode and prefill against peers and the machine's limits (benchmarks/)
+	.venv/bin/python benchmarks/decode.py
+	.venv/bin/python benchmarks/prefill.py
+
 clean:  ## remove environments, builds and caches
-	rm -rf .venv .venv-parity build dist *.egg-info .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-parity build dist *.egg-info .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Compiled models are linked into shared objects by the system's compiler.

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
+from math import prod
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -21,11 +22,22 @@ import numpy as np
 
 from dsv4c.errors import UserError
 from dsv4c.ir.types import DTYPES
-from dsv4c.plan import Plan
+from dsv4c.plan import CallSite, Plan
 from dsv4c.plan_json import plan_from_json
 
 SCHEMA = 1
 MANIFEST, PLAN, MODULE, WEIGHTS = "manifest.json", "plan.json", "module.dsir", "weights.bin"
+# Entries of a plan, those that it has: logits of the last position (any number of new tokens; specialised, many and
+# one), and of every position.
+ENTRIES = ("step", "prefill", "decode", "step_all")
+COMPUTE = ("f32", "bf16", "f16")
+CONTENT = {  # what readers of a manifest rely on
+    "model": {"name": str, "dtype": COMPUTE, "vocab": int, "max_context": int},
+    "target": {"name": str, "facts": dict},
+    "state": dict,
+    "weights": dict,
+    "files": dict,
+}
 ALIGN = 64  # bytes: weights begin where a vector load may
 Array = np.ndarray[Any, Any]
 
@@ -127,7 +139,7 @@ class Artefact:
     def open(cls, folder: Path | str) -> Artefact:
         """Check and read; UserError when it is not an artefact, of another schema version, or changed."""
         folder = Path(folder)
-        manifest = _read_manifest(folder)
+        manifest = _read_manifest(folder / MANIFEST)
         for name, expected in manifest["files"].items():
             path = folder / name
             if not path.is_file():
@@ -136,7 +148,9 @@ class Artefact:
                 raise UserError(
                     "was changed after the compile (its hash differs)", where=str(path), fix="compile again"
                 )
-        return cls(folder, manifest, plan_from_json(json.loads((folder / PLAN).read_text())))
+        artefact = cls(folder, manifest, _read_plan(folder / PLAN))
+        artefact._check_weights()
+        return artefact
 
     @property
     def has_weights(self) -> bool:
@@ -154,28 +168,96 @@ class Artefact:
         flat = np.memmap(self.folder / WEIGHTS, np.uint8, "c")
         return {key: _slice(flat, entry) for key, entry in self.manifest["weights"].items()}
 
+    def _check_weights(self) -> None:
+        """Raise a UserError unless the index holds every weight that the plan reads, inside of the file."""
+        if not self.has_weights:
+            return
+        index, size = self.manifest["weights"], (self.folder / WEIGHTS).stat().st_size
+        read = {key for entry in self.plan.entries for key in self.plan.weights(entry)}
+        for path, form in sorted(read):
+            if (key := f"{path}@{form}" if form else path) not in index:
+                raise broken(self.folder / MANIFEST, f"weight {key} of the plan is not in the index")
+        for key, entry in index.items():
+            if not _fits(entry, size):
+                raise broken(self.folder / WEIGHTS, f"weight {key} is not where the manifest says")
+
+
+def broken(path: Path, what: str) -> UserError:
+    """The error for an artefact whose hashes are right and whose parts contradict each other all the same."""
+    return UserError(what, where=str(path), fix="compile again")
+
+
+def _fits(entry: Any, size: int) -> bool:
+    """Whether an entry of the index describes an array inside of ``size`` bytes."""
+    if lacking(entry, {"offset": int, "dtype": tuple(DTYPES), "shape": list}):
+        return False
+    if not all(isinstance(n, int) and n >= 0 for n in (entry["offset"], *entry["shape"])):
+        return False
+    return bool(entry["offset"] + prod(entry["shape"]) * DTYPES[entry["dtype"]].itemsize <= size)
+
 
 def _slice(flat: Array, entry: Mapping[str, Any]) -> Array:
     dtype, shape = DTYPES[entry["dtype"]], tuple(entry["shape"])
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    size = prod(shape) * dtype.itemsize
     return flat[entry["offset"] : entry["offset"] + size].view(dtype).reshape(shape)
 
 
-def _read_manifest(folder: Path) -> Mapping[str, Any]:
-    path = folder / MANIFEST
-    if not folder.is_dir():
-        raise UserError("there is no such folder", where=str(folder), fix="give the folder that dsv4c compile made")
+def _read_manifest(path: Path) -> Mapping[str, Any]:
+    if not path.parent.is_dir():
+        fix = "give the folder that dsv4c compile made"
+        raise UserError("there is no such folder", where=str(path.parent), fix=fix)
     if not path.is_file():
-        raise UserError(
-            "is not an artefact: it has no manifest.json", where=str(folder), fix="make one with dsv4c compile"
-        )
-    try:
-        manifest: Mapping[str, Any] = json.loads(path.read_text())
-        schema = manifest["schema"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"is not a manifest: {error}", where=str(path), fix="compile again") from None
-    if schema != SCHEMA:
-        raise UserError(f"has schema version {schema}; this dsv4c reads {SCHEMA}", where=str(path), fix="compile again")
+        what = "is not an artefact: it has no manifest.json"
+        raise UserError(what, where=str(path.parent), fix="make one with dsv4c compile")
+    manifest = _read_json(path, "a manifest")
+    if not isinstance(manifest, dict) or "schema" not in manifest:
+        raise broken(path, "is not a manifest: it states no schema version")
+    if (schema := manifest["schema"]) != SCHEMA:
+        raise broken(path, f"has schema version {schema}; this dsv4c reads {SCHEMA}")
     if manifest.get("sha256") != _digest(manifest):
-        raise UserError("was changed after the compile (its hash differs)", where=str(path), fix="compile again")
+        raise broken(path, "was changed after the compile (its hash differs)")
+    if field := lacking(manifest, CONTENT):
+        raise broken(path, f"is not a manifest: {field} is missing or of the wrong type")
     return manifest
+
+
+def _read_json(path: Path, what: str) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise broken(path, f"is not {what}: {error}") from None
+
+
+def lacking(data: Any, content: Mapping[str, Any], prefix: str = "") -> str:
+    """The first field of ``content`` that ``data`` lacks or has of another type; empty if there is none.
+
+    A field's content is a type, a tuple of allowed values, or what an object holds.
+    """
+    for name, kind in content.items():
+        value = data.get(name) if isinstance(data, dict) else None
+        if isinstance(kind, dict):
+            if inner := lacking(value, kind, f"{prefix}{name}."):
+                return inner
+        elif (value not in kind) if isinstance(kind, tuple) else (not isinstance(value, kind)):
+            return f"{prefix}{name}"
+    return ""
+
+
+def _read_plan(path: Path) -> Plan:
+    data = _read_json(path, "a plan")
+    try:
+        plan = plan_from_json(data)
+    except KeyError as error:
+        raise broken(path, f"is not a plan: {error} is missing") from None
+    except (TypeError, ValueError, AttributeError):
+        raise broken(path, "is not a plan: something in it has another type or spelling than plans have") from None
+    known: set[str] = set()
+    for name, function in plan.functions.items():
+        if unknown := sorted({s.callee for s in function.steps if isinstance(s, CallSite)} - known):
+            raise broken(path, f"function {name} calls {unknown[0]}, which is not defined before it")
+        known.add(name)
+    if not plan.entries:
+        raise broken(path, "has no entry")
+    if absent := [name for name in plan.entries if name not in known]:
+        raise broken(path, f"has no entry {absent[0]}")
+    return plan

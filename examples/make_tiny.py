@@ -14,7 +14,8 @@ by name. ``golden.npz`` beside it (or ``tests/data/golden_<variant>.npz``) holds
         (prefill, then token by token), and the logits of every position fed
 
 Of TRIES random prompts that one is kept whose continuation varies most, among those where the best two logits of every
-new token are so far apart that rounding cannot change the token. ``all`` also checks the figures of §14.
+new token are so far apart that rounding cannot change the token. tests/test_golden.py holds the figures of §14
+against what is stored.
 """
 
 from __future__ import annotations
@@ -84,12 +85,6 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "v32-odd": ("DeepseekV32", V3 | V3_ODD | INDEX | {"index_topk": 64, "index_head_dim": 12}),
     "v4-odd": ("DeepseekV4", V4 | V4_ODD),
 }
-# architectures.md §14: logits[0, -1, :4], their sum over everything, mean of their absolute values
-PUBLISHED = {
-    "v4": ((-0.638832, 0.584484, -0.014111, 0.689318), -40.19172, 0.3194619),
-    "v32": ((0.005039, 0.624602, -0.473109, 0.248398), -245.6687, 0.3166459),
-    "v3": ((-0.170094, -0.011669, -0.015803, -0.195998), -166.4573, 0.3033549),
-}
 
 
 def build(variant: str, seed: int = 0, overrides: dict[str, Any] | None = None) -> Any:
@@ -136,15 +131,21 @@ def greedy(model: Any, prompt: torch.Tensor, count: int) -> tuple[list[int], tor
     return new, torch.cat(steps), gap
 
 
-def golden(model: Any, seed: int = 0, prompts: tuple[tuple[int, int], ...] = PROMPTS) -> dict[str, np.ndarray]:
+def golden(
+    model: Any,
+    seed: int = 0,
+    prompts: tuple[tuple[int, int], ...] = PROMPTS,
+    tries: int = TRIES,
+    margin: float = MARGIN,
+) -> dict[str, np.ndarray]:
     """The arrays of a golden file (see the top of this file)."""
     tokens, logits = one_pass(model, seed)
     out = {"tokens": tokens.numpy().astype(np.int32), "logits": logits.numpy()}
     draw = torch.Generator().manual_seed(seed + 2)
     for index, (length, count) in enumerate(prompts):
-        drawn = [torch.randint(0, model.config.vocab_size, (length,), generator=draw) for _ in range(TRIES)]
+        drawn = [torch.randint(0, model.config.vocab_size, (length,), generator=draw) for _ in range(tries)]
         tried = [(prompt, *greedy(model, prompt, count)) for prompt in drawn]
-        prompt, new, steps, _ = max((t for t in tried if t[3] > MARGIN), key=lambda t: len(set(t[1])))
+        prompt, new, steps, _ = max((t for t in tried if t[3] > margin), key=lambda t: len(set(t[1])))
         out[f"prompt_{index}"] = prompt.numpy().astype(np.int32)
         out[f"new_{index}"] = np.array(new, np.int32)
         out[f"steps_{index}"] = steps.numpy()
@@ -152,7 +153,11 @@ def golden(model: Any, seed: int = 0, prompts: tuple[tuple[int, int], ...] = PRO
 
 
 def save(model: Any, folder: Path, dtype: str = "float32") -> Any:
-    """Write the checkpoint; returns the model that a reader of the folder gets (rounded to ``dtype``)."""
+    """Write the checkpoint; returns the model that a reader of the folder gets (rounded to ``dtype``).
+
+    In float16 that model computes in fp32: transformers keeps V4's norms in fp32 beside float16 matrices, and then
+    its layers refuse each other's activations.
+    """
     if dtype != "float32":
         with tempfile.TemporaryDirectory() as scratch:
             model.save_pretrained(scratch)
@@ -163,16 +168,7 @@ def save(model: Any, folder: Path, dtype: str = "float32") -> Any:
     (folder / "generation_config.json").unlink(missing_ok=True)  # not read by anything here
     for path in folder.iterdir():
         path.chmod(0o644)
-    return model
-
-
-def check_published(variant: str, logits: np.ndarray) -> None:
-    """Compare with the table of §14."""
-    first, total, mean = PUBLISHED[variant]
-    np.testing.assert_allclose(logits[0, -1, :4], first, atol=2e-6)
-    np.testing.assert_allclose(logits.sum(dtype=np.float64), total, rtol=1e-5)
-    np.testing.assert_allclose(np.abs(logits).mean(dtype=np.float64), mean, rtol=1e-6)
-    print(f"{variant}: agrees with architectures.md §14")
+    return model.float() if dtype == "float16" else model
 
 
 def write_all() -> None:
@@ -181,8 +177,6 @@ def write_all() -> None:
     for variant in VARIANTS:
         model = save(build(variant), demo if variant == "v4" else data / f"tiny-{variant}")
         arrays = golden(model)
-        if variant in PUBLISHED:
-            check_published(variant, arrays["logits"])
         data.mkdir(exist_ok=True)
         np.savez(data / f"golden_{variant.replace('-', '_')}.npz", **arrays)
         if variant == "v4":

@@ -60,7 +60,7 @@ class Pass(ABC):
     name: ClassVar[str]
     doc: ClassVar[str]  # before -> after, one line
     reads: ClassVar[str] = "core"  # the tier of ops it looks for: core | kernel
-    writes: ClassVar[str] = "core"
+    writes: ClassVar[str] = "core"  # the highest tier that it adds: core | kernel | collective
     exact: ClassVar[bool] = True  # whether every number stays the same, bit for bit
 
     @abstractmethod

@@ -8,6 +8,7 @@ from .canonicalize import Canonicalize
 from .fuse_hyper_connections import FuseHyperConnections
 from .fuse_kernels import FuseKernels
 from .fuse_mla_projections import FuseMlaProjections
+from .partition_experts import PartitionExperts
 from .rewrite_sparse_attention import RewriteSparseAttention
 from .specialize import Specialize
 
@@ -19,4 +20,5 @@ PASSES: tuple[type[Pass], ...] = (
     Specialize,
     AbsorbMla,
     FuseMlaProjections,
+    PartitionExperts,
 )

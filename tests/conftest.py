@@ -19,9 +19,9 @@ TINY_CONTEXT = 200  # of the artefact; the model takes 256
 def tiny_artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """examples/tiny-v4 compiled for the CPU, once a session; copy it before changing anything in it."""
     folder = tmp_path_factory.mktemp("tiny") / "out"
-    words = ["compile", str(TINY), "--target", "cpu", "-o", str(folder), "--max-context", str(TINY_CONTEXT), "--json"]
+    words = ["compile", str(TINY), "--target", "cpu", "-o", str(folder), "--max-context", str(TINY_CONTEXT)]
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        code = main(words)
+        code = main([*words, "--explain", "--json"])
     assert code == 0
     (folder.parent / "compile.json").write_text(out.getvalue())
     return folder

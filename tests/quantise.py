@@ -18,10 +18,15 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 from safetensors.numpy import load_file, save_file
-from test_names import V4_RELEASED
 
 Array = np.ndarray[Any, Any]
 
+V4_RELEASED = (  # from the names that transformers saves to those of the released files
+    (r"^model\.", ""),
+    (r"^embed_tokens\.", "embed."),
+    (r"^hc_head\.hc_", "hc_head_"),
+    (r"\.attn\.norm\.", ".attn.kv_norm."),
+)
 KEPT = re.compile(r"embed|head|norm|\.gate\.weight|compressor|weights_proj|hc_")  # §9.1
 EXPERT = re.compile(r"\.experts\.\d+\.")
 MIDDLES = np.array([0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0], np.float32)  # between the magnitudes of e2m1

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checks import environment
 
 from dsv4c.artefact import MANIFEST, SCHEMA, seal
 from dsv4c.cli import main
@@ -79,7 +80,8 @@ def compile_words(spec: str, *more: str) -> list[str]:
         ("models extra", ["models: Got unexpected extra argument (extra)"]),
         ("inspect", ["inspect: Missing argument 'SPEC'", "see dsv4c inspect --help"]),
         ("inspect deepseek-v3 --context many", ["--context", "'many' is not a valid integer"]),
-        ("inspect deepseek-v3 --context 0", ["--context: a context of 0 tokens; use 1 or more"]),
+        ("inspect deepseek-v3 --context 0", ["--context: a context of 0 tokens; use 1 to 2147483647"]),
+        (f"inspect deepseek-v3 --context {10**20}", [f"--context: a context of {10**20} tokens; use 1 to 2147483647"]),
         ("compile", ["compile: Missing argument 'SPEC'"]),
         ("compile deepseek-v3 -o x", ["Missing option '--target'"]),
         ("compile deepseek-v3 --target cpu", ["Missing option '-o'"]),
@@ -164,6 +166,18 @@ def config_folder(here: Path, changes: Mapping[str, object]) -> str:
         ({"rms_norm_eps": -1.0}, ["config.json:rms_norm_eps: -1.0", "greater than 0"]),
         ({"o_groups": 3}, ["config.json:", "o_groups 3", "not divisible"]),
         ({"num_experts_per_tok": 9}, ["config.json:num_experts_per_tok", "8"]),
+        (
+            {"qk_rope_head_dim": 7},
+            ["config.json:qk_rope_head_dim: a rotary width of 7 is odd; channels are rotated in pairs"],
+        ),
+        (
+            {"qk_rope_head_dim": REMOVED, "partial_rotary_factor": 7 / 32},
+            ["config.json:partial_rotary_factor: a rotary width of 7 is odd"],
+        ),
+        (
+            {"qk_rope_head_dim": REMOVED, "partial_rotary_factor": REMOVED, "head_dim": 24, "rope_parameters": {}},
+            ["config.json:head_dim: a rotary width of 3 is odd"],
+        ),
     ],
 )
 @pytest.mark.parametrize("command", ["inspect", "compile"])
@@ -339,6 +353,32 @@ def test_output_folder_that_cannot_be_made(refused: Refused, folder: str) -> Non
     refused(["compile", str(TINY), "--target", "cpu", "-o", folder], "cannot write here", "choose another folder")
 
 
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("pipe", "is a pipe, a device or a socket"),
+        ("link-to-pipe", "is a pipe, a device or a socket"),
+        ("/dev/full", "is a pipe, a device or a socket"),
+        ("circle", "is a link that leads in a circle"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--logits", "export"])
+def test_output_is_no_regular_file(
+    refused: Refused, here: Path, tiny_artefact: Path, option: str, name: str, what: str
+) -> None:
+    os.mkfifo(here / "pipe")
+    (here / "link-to-pipe").symlink_to("pipe")
+    (here / "circle").symlink_to("circle")
+    run = ["run", str(tiny_artefact), "--tokens", "1", "--logits", name]
+    refused(run if option == "--logits" else ["export", str(TINY), name, "--force"], f"{name}: {what}; give the name")
+    assert (here / "pipe").is_fifo() and (here / "link-to-pipe").is_symlink() and Path("/dev/full").is_char_device()
+
+
+def test_weights_beside_an_export_are_no_regular_file(refused: Refused, here: Path) -> None:
+    os.mkfifo(here / "m.onnx.data")
+    refused(["export", str(TINY), "m.onnx", "--force"], "m.onnx.data: is a pipe, a device or a socket")
+
+
 def test_compile_that_fails_half_way(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     from dsv4c.driver import compile as driver
     from dsv4c.errors import UserError
@@ -384,6 +424,14 @@ def copy(here: Path, tiny_artefact: Path) -> Path:
 )  # fmt: skip
 def test_prompts(refused: Refused, tiny_artefact: Path, words: str, parts: list[str]) -> None:
     refused(["run", str(tiny_artefact), *words.split()], *parts)
+
+
+@pytest.mark.parametrize("command", ["run artefact --tokens 1", "verify artefact"])
+def test_more_threads_than_cpus(refused: Refused, here: Path, tiny_artefact: Path, command: str) -> None:
+    (here / "artefact").symlink_to(tiny_artefact)
+    cpus = len(os.sched_getaffinity(0))
+    line = f"--threads: {cpus + 1} threads, but this process may use {cpus} CPUs; use 1 to {cpus}"
+    refused(f"{command} --threads {cpus + 1}", line)
 
 
 @pytest.mark.parametrize(
@@ -439,8 +487,8 @@ def test_artefact_with_a_changed_file(refused: Refused, copy: Path, name: str) -
     ("text", "parts"),
     [
         (b"", ["is not a manifest"]),
-        (b"{}", ["is not a manifest"]),
-        (b"[]", ["is not a manifest"]),
+        (b"{}", ["is not a manifest: it states no schema version"]),
+        (b"[]", ["is not a manifest: it states no schema version"]),
         (b"\xff", ["is not a manifest"]),
         (b"[" * 200_000, ["is not a manifest"]),
         (b'{"schema": %d}' % SCHEMA, ["was changed after the compile"]),
@@ -462,6 +510,74 @@ def reseal(copy: Path, **changes: object) -> None:
     manifest = {**json.loads((copy / MANIFEST).read_text()), **changes}
     (copy / MANIFEST).unlink()
     seal(copy, {key: value for key, value in manifest.items() if key not in ("schema", "files", "sha256")})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "part"),
+    [
+        ("plan.json", b"{}", "copy/plan.json: is not a plan: 'functions' is missing; compile again"),
+        ("plan.json", b"[]", "copy/plan.json: is not a plan: something in it"),
+        ("plan.json", b"{", "copy/plan.json: is not a plan: Expecting property name"),
+        ("plan.json", b'{"functions": [], "entries": [], "derived": {}}', "copy/plan.json: has no entry; compile"),
+        ("weights.bin", b"", "copy/weights.bin: weight embed is not where the manifest says; compile again"),
+        ("kernels.so", b"junk", "copy/kernels.so: is no library of kernels; compile again"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run copy --tokens 1", "verify copy"])
+def test_artefact_made_of_parts_that_cannot_be(
+    refused: Refused, copy: Path, command: str, name: str, content: bytes, part: str
+) -> None:
+    """The hashes are right, so that only the content can tell."""
+    (copy / name).write_bytes(content)
+    reseal(copy)
+    refused(command, part)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "part"),
+    [
+        ("module.dsir", b"junk", "copy/module.dsir:1:1: unexpected 'junk'; expected 'module'"),
+        ("module.dsir", b"\xff", "copy/module.dsir: not a text file"),
+        (
+            "module.dsir", b"module m entry f\nfunc f(%x: f32[N]) {\n  return %x\n}\n",
+            "copy/module.dsir: has no function hyper_pre, which the plan has; compile again",
+        ),
+        ("vectors/logits.npy", b"", "copy/vectors/logits.npy: is not a test vector"),
+    ],
+)  # fmt: skip
+def test_artefact_whose_proof_cannot_be_read(
+    refused: Refused, copy: Path, name: str, content: bytes, part: str
+) -> None:
+    (copy / name).write_bytes(content)
+    reseal(copy)
+    refused("verify copy", part)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "part"),
+    [
+        ("model", {}, "copy/manifest.json: is not a manifest: model.name is missing or of the wrong type"),
+        ("target", "cpu", "copy/manifest.json: is not a manifest: target.name is missing"),
+        ("target", {"name": "cpu", "facts": {}}, "copy: does not say which CPU features it needs"),
+        ("weights", {}, "copy/manifest.json: weight embed of the plan is not in the index"),
+        ("state", {}, "copy: its parts do not fit together: state has no layers.0.window; compile again"),
+    ],
+)
+def test_artefact_with_a_manifest_that_cannot_be(
+    refused: Refused, copy: Path, field: str, value: object, part: str
+) -> None:
+    reseal(copy, **{field: value})
+    refused("run copy --tokens 1", part)
+
+
+@pytest.mark.parametrize("command", ["run copy --tokens 1,2", "verify copy"])
+def test_artefact_with_a_plan_of_other_kernels(refused: Refused, copy: Path, command: str) -> None:
+    plan = json.loads((copy / "plan.json").read_text())
+    step = next(step for step in plan["functions"][0]["steps"] if "launch" in step)
+    step["launch"] = "nope"
+    (copy / "plan.json").write_text(json.dumps(plan))
+    reseal(copy)
+    refused(command, "copy: its parts do not fit together: kernels.so has no kernel nope; compile again")
 
 
 def test_artefact_without_weights(refused: Refused, copy: Path) -> None:
@@ -493,6 +609,10 @@ def test_artefact_for_an_unknown_target(refused: Refused, copy: Path) -> None:
         (b"module m entry f\nfunc f(%x: f32[N]) {\n  %0: f32[N] = epx(%x)\n  return %0\n}\n", ["m.dsir:3:", "exp"]),
         (b"module m entry g\nfunc f(%x: f32[N]) {\n  return %x\n}\n", ["m.dsir:1:16: there is no function g"]),
         (b"module m entry f\nfunc f(%x: f99[N]) {\n  return %x\n}\n", ["m.dsir:2:", "unknown dtype f99; use one of"]),
+        (
+            b"module m entry f\nfunc f(%x: bool[N]) {\n  %0: bool[N] = exp(%x)\n  return %0\n}\n",
+            ["m.dsir:3:", ": f: exp: does not work on bool"],
+        ),
         (b"module m entry f\nfunc f(", ["m.dsir:2:8: the text ends here; expected"]),
         (b"", ["m.dsir:1:1: the text ends here; expected"]),
         (b"\xff", ["m.dsir: not a text file"]),
@@ -511,9 +631,3 @@ def test_the_process_ends_with_the_same_line(here: Path) -> None:
     assert done.stderr.startswith("dsv4c: nowhere: there is no such folder or preset; ")
     assert done.stderr.count("\n") == 1
     assert files_below(here) == {}
-
-
-def environment() -> dict[str, str]:
-    """This process's, in which the child finds this dsv4c also where it is not installed."""
-    root = Path(__file__).resolve().parents[1]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH", ""))))}

@@ -25,8 +25,10 @@ TINY = ROOT / "examples" / "tiny-v4"
 GOLDEN = json.loads((TINY / "tokens.json").read_text())
 PROMPT = ",".join(map(str, GOLDEN["prompt"]))
 COMMANDS = [
-    "compile", "export", "inspect", "models", "ops", "opt", "parse", "passes", "print", "run", "targets", "verify",
+    "bisect", "compile", "export", "inspect", "models", "ops", "opt", "parse", "passes", "print", "reduce", "run",
+    "targets", "verify",
 ]  # fmt: skip
+RUN_MAIN = "import sys; from dsv4c.cli import main; sys.exit(main())"
 Json = Callable[..., Any]
 Run = Callable[..., str]
 
@@ -157,6 +159,7 @@ def test_compile_says_what_it_made(tiny_artefact: Path) -> None:
     assert out.count("\n") == 1
     made = json.loads(out)
     assert made["artefact"] == str(tiny_artefact) and made["target"] == "cpu" and made["dtype"] == "f32"
+    assert made["model"] == "deepseek_v4"  # the family: a folder's name is no property of the model
     assert made["weights_bytes"] == (tiny_artefact / "weights.bin").stat().st_size
     assert 0 < made["kernels"] < made["launches_per_step"] and made["seconds"] > 0
     assert sorted(p.name for p in tiny_artefact.parent.iterdir()) == ["compile.json", "out"]
@@ -199,7 +202,8 @@ def test_verify(answer: Json, text: Run, tiny_artefact: Path, monkeypatch: pytes
         ]
 
     real = answer("verify", tiny_artefact)
-    assert real["ok"] and {"prefill", "decode", "step_all"} <= {f["name"] for f in real["functions"]}
+    assert real["ok"] and real["complete"]
+    assert {"prefill", "decode", "step_all"} <= {f["name"] for f in real["functions"]}
     assert {f["status"] for f in real["functions"]} == {"ok"}
     monkeypatch.setattr("dsv4c.driver.verify.verify_artefact", rows)
     words = ("verify", tiny_artefact, "--threads", 2)
@@ -207,6 +211,18 @@ def test_verify(answer: Json, text: Run, tiny_artefact: Path, monkeypatch: pytes
     assert not failed["ok"]
     assert failed["functions"][0] == {"name": "step", "status": "failed", "error": None, "detail": "2 cases"}
     assert "1.0e-07" in text(*words, code=1)
+
+
+def test_verify_says_when_it_skipped(
+    answer: Json, text: Run, tiny_artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "partly" not in text("verify", tiny_artefact)
+    monkeypatch.setattr("dsv4c.driver.verify.LARGEST", 200_000)  # bytes: the small functions fit
+    data = answer("verify", tiny_artefact)
+    skipped = {f["name"] for f in data["functions"] if f["status"] == "skipped"}
+    assert data["ok"] and not data["complete"] and {"backbone", "prefill", "decode", "step_all"} <= skipped
+    count = len(data["functions"])
+    assert text("verify", tiny_artefact).endswith(f"partly verified: {count - len(skipped)} of {count} functions\n")
 
 
 # Text
@@ -284,6 +300,18 @@ def test_whole_file_is_whole_or_absent(tmp_path: Path) -> None:
     assert path.read_bytes() == b"all" and [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
+def test_output_goes_to_where_a_link_leads(text: Run, tiny_artefact: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    for name in ("l.npy", "m.onnx"):
+        (tmp_path / name).symlink_to(tmp_path / "disk" / name)
+    for _ in range(2):  # a link to nothing, and one to a file
+        text("run", tiny_artefact, "--tokens", "1", "--new", 1, "--logits", tmp_path / "l.npy")
+        text("export", TINY, tmp_path / "m.onnx", "--no-weights", "--force")
+        assert sorted(p.name for p in tmp_path.iterdir() if p.is_symlink()) == ["l.npy", "m.onnx"]
+        assert sorted(p.name for p in (tmp_path / "disk").iterdir()) == ["l.npy", "m.onnx"]
+    assert np.load(tmp_path / "disk" / "l.npy").shape == (1, 1, 128)
+
+
 @pytest.mark.parametrize("words", [["models", "--json"], ["ops"], ["--help"]])
 def test_reader_that_goes_away(words: list[str]) -> None:
     reader, writer = os.pipe()
@@ -292,6 +320,24 @@ def test_reader_that_goes_away(words: list[str]) -> None:
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("words", [["models", "--json"], ["ops"], ["inspect", "deepseek-v3"], []])
+def test_output_that_does_not_fit(words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "dsv4c", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (2, "dsv4c: standard output: No space left on device\n")
+
+
+def test_logits_that_do_not_fit(tmp_path: Path, tiny_artefact: Path) -> None:
+    words = ["run", str(tiny_artefact), "--tokens", "1", "--logits", str(tmp_path / "l.npy")]
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); {RUN_MAIN}"
+    command = [sys.executable, "-c", limited, *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 2 and list(tmp_path.iterdir()) == []
+    assert done.stderr.startswith(f"dsv4c: {tmp_path / 'l.npy'}: cannot write all of it: ")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checks import FEEDINGS, Golden, check_batch, check_feeding, check_greedy, compiled_step, interpreted_step, numbered
+from checks import (
+    BAR,
+    FEEDINGS,
+    PUBLISHED,
+    Golden,
+    check_batch,
+    check_feeding,
+    check_greedy,
+    check_published,
+    compiled_step,
+    interpreted_step,
+    numbered,
+)
 
 from dsv4c.artefact import Artefact
 from dsv4c.driver.compile import compile_model
@@ -29,6 +41,7 @@ CAPACITY = 48
 class Case:
     """What transformers said of a model, and its compiled session."""
 
+    name: str
     golden: Golden
     session: Session
 
@@ -41,12 +54,29 @@ def golden_of(name: str) -> Golden:
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     out = tmp_path_factory.mktemp("golden") / request.param
     compile_model(str(MODELS[request.param]), out)
-    return Case(golden_of(request.param), Session(Artefact.open(out)))
+    return Case(request.param, golden_of(request.param), Session(Artefact.open(out)))
 
 
 @pytest.mark.parametrize("feeding", FEEDINGS)
 def test_kernels_agree_with_transformers(case: Case, feeding: str) -> None:
     check_feeding(compiled_step(case.session, 2, CAPACITY), case.golden, feeding)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_stored_values_are_the_published_ones(name: str) -> None:
+    check_published(name, golden_of(name)["logits"], each=2e-6)  # the peer on two machines: sums in other orders
+
+
+@pytest.mark.parametrize("case", PUBLISHED, indirect=True)
+def test_kernels_give_the_published_values(case: Case) -> None:
+    tokens = case.golden["tokens"].astype(np.int32)
+    check_published(case.name, compiled_step(case.session, 2, CAPACITY)(tokens, 0, 40), BAR)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_interpreter_gives_the_published_values(name: str) -> None:
+    tokens = golden_of(name)["tokens"].astype(np.int32)
+    check_published(name, interpreted_step(MODELS[name], 2, CAPACITY)(tokens, 0, 40), BAR)
 
 
 @pytest.mark.parametrize("feeding", FEEDINGS)

@@ -14,7 +14,7 @@ ALLOWED = {
     "models": {"ir"},
     "passes": {"ir"},
     "frontend": {"ir", "models", "errors"},
-    "onnx": {"ir", "errors"},
+    "onnx": {"ir", "errors", "files"},
     "targets": {"ir", "passes", "plan", "errors", "runtime"},  # a target lists the passes that it wants
     "runtime": {"ir", "plan", "errors", "artefact", "targets"},
 }

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import ml_dtypes
 import numpy as np
 import pytest
-from quantise import e2m1, fp4_rows, fp8_blocks, pack_nibbles, pow2ceil, quantise, renamed, write
+from quantise import V4_RELEASED, e2m1, fp4_rows, fp8_blocks, pack_nibbles, pow2ceil, quantise, renamed, write
 from safetensors.numpy import load_file
-from test_names import SAVED, TO_MODULES, V3_SHORT, V4_RELEASED
+from test_names import SAVED, TO_MODULES, V3_SHORT
 
 from dsv4c.frontend.checkpoint import DTYPES, Checkpoint
 from dsv4c.frontend.config import parse_config

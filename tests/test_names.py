@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from quantise import V4_RELEASED
 
 from dsv4c.errors import UserError
 from dsv4c.frontend.checkpoint import Checkpoint, Stored
@@ -43,12 +44,6 @@ TO_MODULES = (
     (r"\.w1\.", ".gate_proj."),
     (r"\.w2\.", ".down_proj."),
     (r"\.w3\.", ".up_proj."),
-)
-V4_RELEASED = (
-    (r"^model\.", ""),
-    (r"^embed_tokens\.", "embed."),
-    (r"^hc_head\.hc_", "hc_head_"),
-    (r"\.attn\.norm\.", ".attn.kv_norm."),
 )
 V3_SHORT = (
     (r"^model\.", ""),

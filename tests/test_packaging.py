@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
 import sys
 from configparser import ConfigParser
 from pathlib import Path
@@ -53,3 +54,9 @@ def test_linked_folders_are_only_imported_as_parts_of_dsv4c() -> None:
         importlib.import_module(package)
     # Two copies of a module would be two copies of its classes, and isinstance would fail between them.
     assert [name for name in ("passes", "targets", "models") if name in sys.modules] == []
+
+
+def test_scripts_under_tests_need_no_test_extra(tmp_path: Path) -> None:
+    code = f"import sys; sys.modules['pytest'] = None; sys.path.insert(0, {str(ROOT / 'tests')!r}); import quantise"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr

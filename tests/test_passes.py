@@ -27,6 +27,7 @@ from dsv4c.passes.canonicalize import Canonicalize
 from dsv4c.passes.fuse_hyper_connections import FuseHyperConnections
 from dsv4c.passes.fuse_kernels import FuseKernels
 from dsv4c.passes.fuse_mla_projections import FuseMlaProjections
+from dsv4c.passes.partition_experts import PartitionExperts
 from dsv4c.passes.rewrite_sparse_attention import RewriteSparseAttention, quadratic
 from dsv4c.passes.specialize import Specialize
 
@@ -149,3 +150,10 @@ def test_canonicalize_is_idempotent(name: str) -> None:
     for module, _ in stages(name).values():
         once = to_text(Canonicalize().run(module, Log()))
         assert to_text(Canonicalize().run(parse(once), Log())) == once
+
+
+def test_partitioning_takes_the_tokens_of_a_fused_module() -> None:
+    # fuse-kernels reads `live` where it is made, as [B, S]: a requirement B * S == B would refuse every other chunk.
+    fused, _ = stages("v4")["fuse-kernels"]
+    placing = PartitionExperts(ranks=2).run(fused, Log()).functions["place_pairs"]
+    assert not placing.requires and [p.tensor.rank for p in placing.params] == [2, 1]

@@ -305,7 +305,7 @@ def test_features():
 
 
 POINTS = 1 << 18
-FUNCTIONS = ("exp", "log", "log1p", "sin", "cos", "sqrt", "rsqrt")
+FUNCTIONS = ("exp", "exp_nonpositive", "log", "log1p", "sin", "cos", "sqrt", "rsqrt")
 
 
 @cache
@@ -328,7 +328,8 @@ def apply(name: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     elementwise()[name](tensor(x), tensor(y))
     wide = x.astype(np.float64)
     with np.errstate(all="ignore"):
-        return y, 1 / np.sqrt(wide) if name == "rsqrt" else getattr(np, name)(wide)
+        numpy = np.exp if name == "exp_nonpositive" else getattr(np, name, None)
+        return y, 1 / np.sqrt(wide) if numpy is None else numpy(wide)
 
 
 def by_bits(low: float, high: float) -> np.ndarray:
@@ -343,6 +344,7 @@ def by_bits(low: float, high: float) -> np.ndarray:
         ("exp", np.linspace(-87, 88.7, POINTS), 1.0),
         ("exp", np.linspace(-103.9, -87, POINTS), 1.0),
         ("exp", np.linspace(-1, 1, POINTS), 1.0),
+        ("exp_nonpositive", np.linspace(-86.99, 0, POINTS), 1.0),
         ("log", by_bits(1e-45, 3e38), 1.0),
         ("log", np.linspace(0.5, 2, POINTS), 1.0),
         ("log1p", by_bits(1e-30, 1e38), 1.5),

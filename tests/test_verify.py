@@ -117,7 +117,7 @@ def test_wrong_operand_type() -> None:
 )
 def test_wrong_operands_and_attributes(name: str, count: int, attrs: dict[str, object], message: str) -> None:
     x, y = value(name="x"), value()
-    refused(module_of(Function("f", (x,), (op(name, (x,) * count, y, "", **attrs),), (y,))), f"f:: {message}")
+    refused(module_of(Function("f", (x,), (op(name, (x,) * count, y, "", **attrs),), (y,))), f"f: {message}")
 
 
 def test_a_bundle_is_no_operand_of_arithmetic() -> None:
@@ -138,9 +138,9 @@ def test_the_builder_refuses_an_axis_that_is_not_there() -> None:
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (op("iota", (), value(TensorType((Q,), "i32")), "", shape=(Q,), axis=0), "f:: iota has dimension Q"),
-        (op("extent", (), value(TensorType((), "i32")), "", value=Q), "f:: extent has dimension Q"),
-        (op("extent", (), value(TensorType((), "i32")), "", value=(2 * S + Q) // 2), "f:: extent has dimension Q"),
+        (op("iota", (), value(TensorType((Q,), "i32")), "", shape=(Q,), axis=0), "f: iota has dimension Q"),
+        (op("extent", (), value(TensorType((), "i32")), "", value=Q), "f: extent has dimension Q"),
+        (op("extent", (), value(TensorType((), "i32")), "", value=(2 * S + Q) // 2), "f: extent has dimension Q"),
     ],
 )
 def test_unbound_symbol(made: Op, message: str) -> None:
@@ -150,7 +150,7 @@ def test_unbound_symbol(made: Op, message: str) -> None:
 def test_unbound_symbol_that_the_result_does_not_show() -> None:
     x, y = value(name="x"), value(TensorType((2,), "f32"))
     cut = op("slice", (x,), y, "", axis=0, start=Q, stop=Q + 2)
-    refused(module_of(Function("f", (x,), (cut,), ())), "f:: slice has dimension Q, which no parameter binds")
+    refused(module_of(Function("f", (x,), (cut,), ())), "f: slice has dimension Q, which no parameter binds")
 
 
 def test_unbound_symbol_in_a_require() -> None:
@@ -271,7 +271,7 @@ BAD: list[tuple[Callable[[Builder, Value, Value, Value], tuple[Value, ...]], str
     ),
     (
         lambda b, s, at, rows: (write_a(b, ring := s.a, at, rows, "one"), b_.total(ring)),
-        "f: (sum): state is used after it was handed on at f:one (scatter)",
+        "f (sum): state is used after it was handed on at f:one (scatter)",
     ),
     (
         lambda b, s, at, rows: (write_a(b, ring := s.a, at, rows, "one"), ring),
@@ -283,27 +283,27 @@ BAD: list[tuple[Callable[[Builder, Value, Value, Value], tuple[Value, ...]], str
     ),
     (
         lambda b, s, at, rows: (bundle(None, ring := s.a, ring),),
-        "f: (bundle): state is used after it was handed on at f: (bundle)",
+        "f (bundle): state is used after it was handed on at f (bundle)",
     ),
     (
         lambda b, s, at, rows: (*call(b.module.functions["take"], ring := s.a), ring),
-        "f (return): state is used after it was handed on at f: (call)",
+        "f (return): state is used after it was handed on at f (call)",
     ),
     (
         lambda b, s, at, rows: (s.a, again(b, s)),
-        "f:again (get): state part 'a' was taken out already at f: (get)",
+        "f:again (get): state part 'a' was taken out already at f (get)",
     ),
     (
         lambda b, s, at, rows: (s.a, s),
-        "f (return): state is handed on whole, but its part 'a' was taken out at f: (get)",
+        "f (return): state is handed on whole, but its part 'a' was taken out at f (get)",
     ),
     (
         lambda b, s, at, rows: (s.a, bundle(None, s)),
-        "f: (bundle): state is handed on whole, but its part 'a' was taken out at f: (get)",
+        "f (bundle): state is handed on whole, but its part 'a' was taken out at f (get)",
     ),
     (
         lambda b, s, at, rows: (bundle(None, s), s.a),
-        "f: (get): state is used after it was handed on at f: (bundle)",
+        "f (get): state is used after it was handed on at f (bundle)",
     ),
 ]
 
@@ -319,7 +319,7 @@ def test_state_inside_lists_is_linear_too() -> None:
     with Builder(module, "f", s=ListType((STATE, STATE))) as b:
         (s,) = b.params
         b.done(s[0], s[1], s["0"])
-    refused(module, "f: (get): state part '0' was taken out already at f: (get)")
+    refused(module, "f (get): state part '0' was taken out already at f (get)")
 
 
 def test_state_and_plain_tensors_do_not_mix_in_calls() -> None:

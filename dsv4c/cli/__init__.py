@@ -19,6 +19,8 @@ import click
 
 from dsv4c.errors import ProofError, UserError
 
+from .bisect import bisect_command, reduce_command
+from .common import echo
 from .compile import compile_command
 from .export import export_command
 from .inspect import inspect_command
@@ -37,6 +39,7 @@ BROKEN_PIPE = 141  # as a shell reports a process that SIGPIPE ended
     commands=[
         models_command, targets_command, ops_command, inspect_command, compile_command, run_command, verify_command,
         print_command, parse_command, export_command, passes_command, opt_command,
+        bisect_command, reduce_command,
     ],
 )  # fmt: skip
 @click.version_option(package_name="dsv4c", message="%(prog)s %(version)s")
@@ -44,7 +47,7 @@ BROKEN_PIPE = 141  # as a shell reports a process that SIGPIPE ended
 def cli(context: click.Context) -> None:
     """Compile DeepSeek V3, V3.2 and V4 checkpoints, run the result, and prove that it is right."""
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        echo(context.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -14,6 +15,7 @@ from typing import IO
 import click
 
 from dsv4c.errors import UserError
+from dsv4c.files import destination
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
 dtype_option = click.option(
@@ -24,9 +26,19 @@ threads_option = click.option(
 )
 
 
+def echo(text: str, nl: bool = True) -> None:
+    """Text on stdout. UserError when stdout cannot take it, such as on a full disk; not when the reader went away."""
+    try:
+        click.echo(text, nl=nl)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(error.strerror or str(error), where="standard output") from None
+
+
 def emit_json(data: Mapping[str, object]) -> None:
     """One line of strict JSON."""
-    click.echo(json.dumps(data, allow_nan=False))
+    echo(json.dumps(data, allow_nan=False))
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], err: bool = False) -> None:
@@ -43,11 +55,13 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], err: bo
         table.add_column(name, justify="right" if body and numbers else "left", overflow="fold")
     for row in body:
         table.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
-    console = Console(width=None if (sys.stderr if err else sys.stdout).isatty() else 300)
-    with console.capture() as text:
-        console.print(table)
-    lines = (line.rstrip() for line in text.get().splitlines())
-    click.echo("\n".join(line for line in lines if line), err=err)
+    shown, text = (sys.stderr if err else sys.stdout).isatty(), io.StringIO()  # rich's capture writes to stdout too
+    Console(file=text, width=None if shown else 300, force_terminal=shown).print(table)
+    whole = "\n".join(line.rstrip() for line in text.getvalue().splitlines() if line.rstrip())
+    if err:
+        click.echo(whole, err=True)
+    else:
+        echo(whole)
 
 
 @contextmanager
@@ -67,31 +81,35 @@ def progress_line() -> Iterator[Callable[[str], None]]:
 
 def check_writable(path: Path) -> None:
     """Raise a UserError unless a file of this name can be written, before the work that fills it."""
-    handle, draft = _draft(path)
+    handle, draft = _draft(destination(path), path)
     os.close(handle)
     os.unlink(draft)
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A temporary file that becomes ``path`` when the block ends well. UserError if it cannot be written."""
-    handle, draft = _draft(path)
+    """A temporary file that becomes ``path``, or what a link there leads to, when the block ends well.
+
+    Raises:
+        UserError: it cannot be written, or is there and is no regular file.
+    """
+    real = destination(path)
+    handle, draft = _draft(real, path)
     try:
         with open(handle, "wb") as file:
             yield file
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(draft, 0o666 & ~umask)  # mkstemp makes private files
-        os.replace(draft, path)
+        os.replace(draft, real)
     finally:
         Path(draft).unlink(missing_ok=True)
 
 
-def _draft(path: Path) -> tuple[int, str]:
-    if path.is_dir():
-        raise UserError("is a folder", where=str(path), fix="give the name of a file")
+def _draft(real: Path, named: Path) -> tuple[int, str]:
+    """A temporary file beside ``real``; an error speaks of the file as the user named it."""
     try:
-        return tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
+        return tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
     except OSError as error:
         what = f"cannot write here: {error.strerror}"
-        raise UserError(what, where=str(path.parent), fix="choose an existing folder") from None
+        raise UserError(what, where=str(named.parent), fix="choose an existing folder") from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dsv4c.errors import UserError
+from dsv4c.files import destination
 
 from .common import check_writable, dtype_option, emit_json, json_option, progress_line, show_table
 
@@ -63,8 +64,9 @@ def export_command(spec: str, path: Path, no_weights: bool, dtype: str | None, f
 
 def _check_free(path: Path, force: bool) -> None:
     check_writable(path)
-    for file in (path, path.with_name(f"{path.name}.data")):
-        if file.exists() and not force:
+    real = destination(path)  # the weights lie beside the file itself, not beside a link to it
+    for file in (path, real.with_name(f"{real.name}.data")):
+        if destination(file).exists() and not force:
             raise UserError("exists already", where=str(file), fix="use --force to replace it")
 
 

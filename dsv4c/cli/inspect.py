@@ -9,7 +9,7 @@ import click
 
 from dsv4c.errors import UserError
 
-from .common import emit_json, json_option, show_table
+from .common import echo, emit_json, json_option, show_table
 
 if TYPE_CHECKING:
     from dsv4c.driver.inspect import Report
@@ -35,7 +35,7 @@ def inspect_command(spec: str, context: int | None, as_json: bool) -> None:
     if as_json:
         emit_json({"model": spec, **report.to_json()})
         return
-    click.echo(f"{spec} ({report.family}), one decoded token at a context of {report.context:,} tokens")
+    echo(f"{spec} ({report.family}), one decoded token at a context of {report.context:,} tokens")
     show_table(
         ("attention", "feed-forward", "layers", "parameters each"),
         [(k.attention, k.feed_forward, k.count, k.parameters) for k in report.kinds],

@@ -5,13 +5,17 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
+from typing import IO, TYPE_CHECKING
 
 import click
 
 from dsv4c.errors import UserError
 
-from .common import emit_json, json_option, threads_option, whole_file
+from .common import echo, emit_json, json_option, threads_option, whole_file
 from .tokens import read_tokens, split_tokens
+
+if TYPE_CHECKING:
+    from dsv4c.ir.registry import Array
 
 
 @click.command("run")
@@ -47,15 +51,13 @@ def run_command(
         emit_json({"tokens": done, "threads": used, "seconds": round(seconds, 6)})
         return
     for row in done:
-        click.echo(",".join(map(str, row)))
+        echo(",".join(map(str, row)))
 
 
 def _generate(
     artefact: Path, prompts: list[list[int]], place: str, new: int, logits: Path | None, threads: int | None
 ) -> tuple[list[list[int]], float, int]:
     """New tokens of each prompt, the seconds that took, and the number of threads."""
-    import numpy as np
-
     import dsv4c
     from dsv4c.targets.cpu.runner import usable_cpus
 
@@ -69,5 +71,15 @@ def _generate(
             raise UserError(error.what, where=error.where.replace("--tokens", place, 1), fix=error.fix) from None
         seconds = perf_counter() - start
         if file is not None and done.logits is not None:
-            np.save(file, done.logits.astype(np.float32, copy=False))
+            _save(file, done.logits, logits)
     return done.tokens, seconds, threads or usable_cpus()
+
+
+def _save(file: IO[bytes], logits: Array, path: Path | None) -> None:
+    import numpy as np
+
+    try:
+        np.save(file, logits.astype(np.float32, copy=False))
+        file.flush()
+    except OSError as error:  # numpy raises one without a reason when the disk is full
+        raise UserError(f"cannot write all of it: {error.strerror or error}", where=str(path)) from None

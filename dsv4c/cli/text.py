@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import emit_json, json_option
+from .common import echo, emit_json, json_option
 
 if TYPE_CHECKING:
     from dsv4c.ir.core import Module
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def print_command(path: Path, as_json: bool) -> None:
     """Print the module of an artefact or file as text."""
     from dsv4c.artefact import MODULE, Artefact
-    from dsv4c.driver.modules import read_module
+    from dsv4c.driver.reading import read_module
 
     _show(read_module(Artefact.open(path).folder / MODULE if path.is_dir() else path), as_json)
 
@@ -29,7 +29,7 @@ def print_command(path: Path, as_json: bool) -> None:
 @json_option
 def parse_command(path: Path, as_json: bool) -> None:
     """Check a module in text form, and print it again."""
-    from dsv4c.driver.modules import read_module
+    from dsv4c.driver.reading import read_module
 
     _show(read_module(path), as_json)
 
@@ -39,7 +39,7 @@ def _show(module: Module, as_json: bool) -> None:
 
     text = to_text(module)
     if not as_json:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     functions = [{"name": f.name, "kind": f.kind, "ops": len(f.ops)} for f in module.functions.values()]
     emit_json({"module": module.name, "entry": module.entry, "functions": functions, "text": text})

@@ -9,7 +9,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from dsv4c.artefact import MODULE, PLAN, WeightsWriter, fresh_folder, seal, write_json
+from dsv4c.artefact import ENTRIES, MODULE, PLAN, WeightsWriter, fresh_folder, seal, write_json
 from dsv4c.errors import UserError
 from dsv4c.frontend.checkpoint import Checkpoint
 from dsv4c.frontend.config import read_config, read_json
@@ -31,8 +31,7 @@ from .options import settings_of
 from .origin import Origin
 from .vectors import write_vectors
 
-ENTRIES = ("step", "prefill", "decode", "step_all")  # those of them that a module has
-DTYPES = ("f32", "bf16")
+DTYPES = ("f32", "bf16")  # that may be asked for; a checkpoint's own may be f16 as well
 CONFIG = "config.json"
 Progress = Callable[[str], None]
 
@@ -41,7 +40,8 @@ Progress = Callable[[str], None]
 class Model:
     """What is compiled: a config, and the checkpoint with its resolved tensors where there is one.
 
-    ``dtype`` is the one that the checkpoint computes in; bf16 for a released config.
+    ``name`` is the preset's, and for a folder the family: the bytes of an artefact must not depend on where its input
+    lay. ``dtype`` is the one that the checkpoint computes in; bf16 for a released config.
     """
 
     name: str
@@ -60,12 +60,12 @@ def open_model(spec: str, weights: bool = True) -> Model:
         return Model(spec, load_preset(spec))
     if not Path(spec).exists():
         raise UserError("there is no such folder or preset", where=spec, fix=f"presets are {', '.join(preset_names())}")
-    name = Path(spec).resolve().name
     if not weights:
-        return Model(name, read_config(Path(spec) / CONFIG), _declared_dtype(read_json(Path(spec) / CONFIG)))
+        config = read_config(Path(spec) / CONFIG)
+        return Model(config.family, config, _declared_dtype(read_json(Path(spec) / CONFIG)))
     checkpoint = Checkpoint.open(Path(spec))
     sources = resolve(checkpoint.config, checkpoint)
-    return Model(name, checkpoint.config, compute_dtype(checkpoint, sources), checkpoint, sources)
+    return Model(checkpoint.config.family, checkpoint.config, compute_dtype(checkpoint, sources), checkpoint, sources)
 
 
 def _declared_dtype(config: Mapping[str, object]) -> str:
@@ -124,10 +124,9 @@ def compile_model(
 
 
 def _dtype(model: Model, asked: str | None) -> str:
-    dtype = asked or model.dtype
-    if dtype not in DTYPES:
-        raise UserError(f"cannot compute in {dtype}", where="--dtype", fix=f"use {' or '.join(DTYPES)}")
-    return dtype
+    if asked is not None and asked not in DTYPES:
+        raise UserError(f"cannot compute in {asked}", where="--dtype", fix=f"use {' or '.join(DTYPES)}")
+    return asked or model.dtype
 
 
 def _context(config: Config, asked: int | None) -> int:

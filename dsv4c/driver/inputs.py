@@ -34,7 +34,7 @@ class Inputs:
         self._vocab = _extent(shapes, ("embed", "table")) or 16
 
     def weights(self, kind: str) -> dict[str, Data]:
-        """All parameters that neither change nor have a symbol in their shape, such as bundles of weights."""
+        """The bundles that are the same at every step."""
         out = {}
         for param in self._function.params:
             if is_weight(param.type):
@@ -107,8 +107,6 @@ class Inputs:
         name = path.rpartition(".")[2]
         if dtype.kind in "iub":
             return self._tensor(name, tensor, shape, kind)
-        if not path:
-            return self._floats(shape, kind).astype(dtype)
         out: Array = self._rng.standard_normal(shape, np.float32)
         if len(shape) > 1:
             out /= np.float32(np.sqrt(shape[-1]))
@@ -122,9 +120,8 @@ class Inputs:
 
 
 def is_weight(type_: Type) -> bool:
-    """Whether a parameter is the same at every step: no state, and no extent that varies."""
-    floats = any(t.dtype not in ("i32", "bool") for _, t in leaves(type_))
-    return floats and not is_linear(type_) and not type_symbols(type_)
+    """Whether a parameter holds weights: a bundle without state and without an extent that varies."""
+    return not isinstance(type_, TensorType) and not is_linear(type_) and not type_symbols(type_)
 
 
 def _repeat(array: Array, axis: int) -> None:

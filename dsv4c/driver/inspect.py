@@ -19,6 +19,7 @@ from dsv4c.errors import UserError
 from dsv4c.models.config import Config, Indexer, MlaConfig, V4Config
 from dsv4c.models.weights import Leaf, layer_leaves, weight_leaves
 
+MOST_TOKENS = 2**31 - 1  # positions are i32 in every model
 # Cost of one operation in units of a BF16 one: §13.1, from the caption of R41 Fig. 2.
 PRECISION_WEIGHT = {"bf16": 1.0, "fp8": 0.5, "fp4": 0.25}
 
@@ -127,8 +128,8 @@ class Report:
 
 def inspect(config: Config, context: int) -> Report:
     """Cost of one decoded token that sees ``context`` tokens, itself included."""
-    if context < 1:
-        raise UserError(f"a context of {context} tokens", where="--context", fix="use 1 or more")
+    if not 1 <= context <= MOST_TOKENS:
+        raise UserError(f"a context of {context} tokens", where="--context", fix=f"use 1 to {MOST_TOKENS}")
     costs = [attention_cost(config, layer, context) for layer in range(config.layers)]
     cached = tuple(Cached(entry, n) for entry, n in Counter(e for cost in costs for e in cost.entries).items())
     active = active_parameters(config)

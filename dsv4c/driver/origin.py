@@ -28,12 +28,13 @@ class Origin:
 def twin_of(origin: Origin, steps: Sequence[Pass]) -> Module | None:
     """The module that is executed in place of a larger one; None where the module itself can be, or has no config.
 
-    It has two experts for each of the ranks that a pass places them on.
+    It has two experts for each of the ranks that a pass places them on, and as many as the pass was given loads for.
     """
     if origin.config is None or _size(origin.module) <= LARGEST // 8:
         return None
     ranks = max((getattr(step, "ranks", 1) for step in steps), default=1)
-    return build_module(small_twin(origin.config, max(EXPERTS, 2 * ranks)), origin.dtype)
+    loads = max((len(getattr(step, "loads", ())) for step in steps), default=0)
+    return build_module(small_twin(origin.config, loads or max(EXPERTS, 2 * ranks)), origin.dtype)
 
 
 def _size(module: Module) -> int:

@@ -20,6 +20,7 @@ from dsv4c.ir.registry import lookup
 from dsv4c.ir.types import DTYPES, TensorType, is_linear, leaves, same_layout
 
 from .inputs import Inputs
+from .replay import Call, Watch
 
 Array = np.ndarray[Any, Any]
 Data = Any
@@ -55,11 +56,12 @@ FEEDS = (
 
 @dataclass(frozen=True)
 class Step:
-    """One execution: ``operands`` by parameter, and the results."""
+    """One execution: ``operands`` by parameter, the results, and in narrow dtypes the calls that it made."""
 
     dims: Mapping[str, int]
     operands: Mapping[str, Data]
     results: tuple[Data, ...]
+    calls: tuple[Call, ...] = ()
 
     def says(self) -> str:
         """The dimensions, as a message shows them."""
@@ -93,12 +95,17 @@ def record(module: Module, name: str, sizes: Sizes, largest: int = LARGEST) -> t
     life, steps = _Life(function, sizes.capacity), []
     for feed in FEEDS:
         dims = _dims(function, sizes, feed.length)
-        operands = life.operands(feed, dims)
+        operands, watch = life.operands(feed, dims), Watch(module)
         with np.errstate(all="ignore"):
-            results = run(module, name, [operands[p.name] for p in function.params], dims)
+            results = run(module, name, [operands[p.name] for p in function.params], dims, watch)
         life.state = _next(function, results)
-        steps.append(Step(dims, operands, results))
+        steps.append(Step(dims, operands, results, tuple(watch.calls) if is_narrow(function) else ()))
     return tuple(steps)
+
+
+def is_narrow(function: Function) -> bool:
+    """Whether a function takes numbers of 16 bits, so that it is compared call by call."""
+    return any(tensor.dtype in ("bf16", "f16") for p in function.params for _, tensor in leaves(p.type))
 
 
 class _Life:

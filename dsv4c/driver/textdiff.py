@@ -32,7 +32,7 @@ def _diffs(before: Module, after: Module, title: str) -> Iterator[str]:
         if old is None:
             yield _unified("", function_text(function, bundles[1]), name, f"{title}: new, {len(function.ops)} ops")
             continue
-        names = stable_names(old, function, written_names(old, bundles[0]))
+        names = stable_names(old, function, written_names(old, bundles[0]), written_names(function, bundles[1]))
         texts = function_text(old, bundles[0]), function_text(function, bundles[1], names)
         yield _unified(*texts, name, f"{title}: {len(old.ops)} -> {len(function.ops)} ops")
     for name, old in before.functions.items():
@@ -45,14 +45,19 @@ def _unified(old: str, new: str, name: str, what: str) -> str:
     return "\n".join([f"--- {name}", f"+++ {name} ({what})", *lines[2:], ""]) if lines else ""
 
 
-def stable_names(old: Function, new: Function, names: Mapping[int, str]) -> dict[int, str]:
-    """Names for the results of ``new`` by ``id``: those of ``old`` (``names``) as far as values correspond."""
+def stable_names(
+    old: Function, new: Function, names: Mapping[int, str], written: Mapping[int, str]
+) -> dict[int, str]:
+    """Names for the results of ``new`` by ``id``: those of ``old`` as far as values correspond.
+
+    ``names`` are those of the old text, ``written`` those of the new one.
+    """
     seen = {id(p): names[id(q)] for p, q in zip(new.params, old.params, strict=False) if p.name == q.name}
     alike: dict[Any, list[Op]] = defaultdict(list)
     for op in reversed(old.ops):
         alike[_key(op, names)].append(op)
     kept = {id(r) for op in new.ops for r in op.results if id(r) in names}
-    count, out = sum(len(op.results) for op in old.ops), {}
+    count, out = sum(_NUMBER.fullmatch(name) is not None for name in names.values()), {}
     for op in new.ops:
         same = all(id(r) in kept for r in op.results)
         twins = alike[_key(op, seen)] if not same else []
@@ -63,7 +68,9 @@ def stable_names(old: Function, new: Function, names: Mapping[int, str]) -> dict
             name = names[id(source[place])] if source else ""
             if name:
                 seen[id(result)] = name
-            # A part or a literal is written where it is used; should it have a line now, it needs a number.
+            if not _NUMBER.fullmatch(written[id(result)]):
+                seen[id(result)] = written[id(result)]  # a part or a literal, written where it is used
+                continue
             if not _NUMBER.fullmatch(name):
                 name, count = f"%{count}", count + 1
             out[id(result)] = name

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dsv4c.artefact import broken
 from dsv4c.frontend.checkpoint import Checkpoint
 from dsv4c.frontend.loading import LoadCall, load_leaf
 from dsv4c.ir.core import Module
@@ -51,8 +52,16 @@ def weight_bytes(weights: Type) -> int:
 
 
 def read_vectors(folder: Path) -> tuple[Array, Array, Array] | None:
-    """(tokens, new, logits) of an artefact; None if it has none."""
+    """(tokens, new, logits) of an artefact; None if it has none. UserError when they cannot be read."""
     if not (folder / FOLDER).is_dir():
         return None
-    tokens, new, logits = (np.load(folder / FOLDER / f"{name}.npy") for name in ("tokens", "new", "logits"))
+    tokens, new, logits = (_read(folder / FOLDER / f"{name}.npy") for name in ("tokens", "new", "logits"))
     return tokens, new, logits
+
+
+def _read(path: Path) -> Array:
+    try:
+        array: Array = np.load(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise broken(path, f"is not a test vector: {error}") from None
+    return array

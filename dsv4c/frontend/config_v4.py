@@ -6,7 +6,7 @@ from dsv4c.models.config import Moe, V4Config
 
 from .config_mla import read_indexer
 from .fields import MOST_LAYERS, Fields, divides
-from .rope import check_rotary_dim, v4_ropes
+from .rope import check_rotary_dim, rotary_field, v4_ropes
 
 SYNONYMS = {"n_routed_experts": ("num_local_experts",), "moe_intermediate_size": ("intermediate_size",)}
 WINDOW, CSA, HCA = "sliding_attention", "compressed_sparse_attention", "heavily_compressed_attention"
@@ -23,7 +23,7 @@ def read_v4(source: Fields) -> V4Config:
     layers = f.integer("num_hidden_layers", most=MOST_LAYERS)
     max_positions = f.integer("max_position_embeddings", 1048576)
     rope, compress_rope = v4_ropes(f, head_dim, max_positions)
-    check_rotary_dim(f, "qk_rope_head_dim", rope.dim, head_dim=head_dim)
+    check_rotary_dim(f, rotary_field(f), rope.dim, head_dim=head_dim)
     attention, (csa_rate, hca_rate) = schedule(f, layers)
     o_groups = f.integer("o_groups", 8)
     divides(f, "num_attention_heads", heads, "o_groups", o_groups)

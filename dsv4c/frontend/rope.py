@@ -38,6 +38,8 @@ def v4_ropes(fields: Fields, head_dim: int, max_positions: int) -> tuple[Rope, R
     block = _block(fields)
     theta, compress_theta = fields.number("rope_theta", THETA), fields.number("compress_rope_theta", COMPRESS_THETA)
     dim = _rotary_dim(fields, head_dim, head_dim // 8)
+    if (written := rotary_field(fields)) != "head_dim":  # before the halves are held against it
+        check_rotary_dim(fields, written, dim, head_dim=head_dim)
     labels = [label for label in _LABELS if label in block.data]
     if len(labels) == 1:
         raise block.error(labels[0], "one half of nested rotary parameters", "give both main and compress")
@@ -67,6 +69,12 @@ def check_rotary_dim(fields: Fields, name: str, dim: int, **widths: int) -> None
     for other, width in widths.items():
         if dim > width:
             raise fields.error(name, f"a rotary width of {dim} is more than {other} {width}")
+
+
+def rotary_field(fields: Fields) -> str:
+    """The field that V4's rotary width comes from: what ``_rotary_dim`` looks at, in its order."""
+    given = (name for name in ("qk_rope_head_dim", "partial_rotary_factor") if fields.has(name))
+    return next(given, "head_dim")
 
 
 def _rotary_dim(block: Fields, head_dim: int, default: int) -> int:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from . import ops as _ops  # noqa: F401  (fills the registry)
-from .core import ACTIVE, Attr, Attrs, Function, IRError, Module, Op, Scalar, Value
+from .core import ACTIVE, Attr, Attrs, Function, IRError, Module, Op, Scalar, Value, located
 from .dims import Extent, Shape
 from .infer import infer
 from .registry import ShapeError
@@ -64,7 +64,7 @@ class Builder:
         try:
             types = infer(self.module, name, [o.type for o in operands], attrs, self.require)
         except ShapeError as error:
-            raise IRError(f"{self.name}:{self.loc}", f"{name}: {error}") from None
+            raise IRError(located(self.name, self.loc), f"{name}: {error}") from None
         results = tuple(Value(type_) for type_ in types)
         self._ops.append(Op(name, operands, attrs, results, self.loc))
         return results

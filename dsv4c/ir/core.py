@@ -37,6 +37,11 @@ class IRError(Exception):
         super().__init__(f"{where}: {what}" if where else what)
 
 
+def located(function: str, loc: str) -> str:
+    """Where an op stands: ``function:loc``, or the function alone where the op has no location."""
+    return f"{function}:{loc}" if loc else function
+
+
 @dataclass(eq=False)
 class Value:
     """One SSA value. Arithmetic operators append to the function that is being built (numpy's broadcasting)."""

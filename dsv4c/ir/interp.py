@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,12 @@ from .registry import lookup
 from .types import DTYPES, TensorType, Type, children, leaves
 
 Data = Any  # an array, or a dict of Data keyed by part for bundles and lists
+Call = Callable[[str, Sequence[Data], Mapping[str, int]], tuple[Data, ...]]  # (function, operands, dims) -> results
 
 
-def run(module: Module, name: str, operands: Sequence[Data], dims: Mapping[str, int]) -> tuple[Data, ...]:
+def run(
+    module: Module, name: str, operands: Sequence[Data], dims: Mapping[str, int], call: Call | None = None
+) -> tuple[Data, ...]:
     """Run one function.
 
     Args:
@@ -23,23 +26,33 @@ def run(module: Module, name: str, operands: Sequence[Data], dims: Mapping[str, 
         name: the function.
         operands: one array per tensor parameter, nested dicts for bundles and lists (``tree`` makes them).
         dims: a number for each dimension symbol of the function.
+        call: executes the functions that this one calls, and must leave their operands as they are; they are
+            interpreted too by default.
 
     Raises:
         IRError: an operand does not have the parameter's shape or dtype, or a required equality does not hold.
     """
     function = module.functions[name]
-    bound = _bind(function, operands, dims)
-    last = _last_uses(function)
+    bound = bind(function, operands, dims)
+    last = last_uses(function)
+    enter: Call = call or (lambda callee, arguments, inner: run(module, callee, arguments, inner))
     for index, op in enumerate(function.ops):
+        if lookup(op.name).exchange:
+            raise IRError(f"{name}:{op.loc}", f"{op.name} needs all ranks, this is one; use spmd.run_ranks", op)
         arguments = [bound[id(o)] for o in op.operands]
-        for result, data in zip(op.results, _apply(module, op, arguments, dims), strict=True):
+        if op.name == "call":
+            results = enter(str(op.attrs["callee"]), arguments, inner_dims(op, dims))
+        else:
+            results = compute(op, arguments, dims)
+        for result, data in zip(op.results, results, strict=True):
             bound[id(result)] = data
         for value in last.get(index, ()):
             del bound[id(value)]
     return tuple(bound[id(r)] for r in function.results)
 
 
-def _bind(function: Function, operands: Sequence[Data], dims: Mapping[str, int]) -> dict[int, Data]:
+def bind(function: Function, operands: Sequence[Data], dims: Mapping[str, int]) -> dict[int, Data]:
+    """Operands by the id of their parameter, checked against its type and the function's requires."""
     if len(operands) != len(function.params):
         raise IRError(function.name, f"takes {len(function.params)} operands, given {len(operands)}")
     for param, data in zip(function.params, operands, strict=True):
@@ -50,7 +63,7 @@ def _bind(function: Function, operands: Sequence[Data], dims: Mapping[str, int])
     return {id(p): data for p, data in zip(function.params, operands, strict=True)}
 
 
-def _last_uses(function: Function) -> dict[int, list[Value]]:
+def last_uses(function: Function) -> dict[int, list[Value]]:
     """Values that no op after the given one needs, so that peak memory is what is alive."""
     last = {id(o): (i, o) for i, op in enumerate(function.ops) for o in op.operands}
     kept = {id(r) for r in function.results}
@@ -69,18 +82,21 @@ def run_tensors(module: Module, name: str, arrays: Sequence[Data]) -> tuple[Data
     return run(module, name, arrays, bound)
 
 
-def _apply(module: Module, op: Op, arguments: list[Data], dims: Mapping[str, int]) -> tuple[Data, ...]:
+def compute(op: Op, arguments: list[Data], dims: Mapping[str, int]) -> tuple[Data, ...]:
+    """The results of one op that is no call, on one rank."""
     if op.name == "get":
         return (arguments[0][str(op.attrs["part"])],)
     if op.name == "bundle":
         return ({name: a for (name, _), a in zip(children(op.results[0].type), arguments, strict=True)},)
-    if op.name == "call":
-        pairs: Any = op.attrs["dims"]
-        inner = dict(dims) | {str(symbol): evaluate(extent, dims) for symbol, extent in pairs}
-        return run(module, str(op.attrs["callee"]), arguments, inner)
     attrs = {key: concrete(value, dims) for key, value in op.attrs.items()}
     out = lookup(op.name).reference(*arguments, **attrs)
     return out if isinstance(out, tuple) else (out,)
+
+
+def inner_dims(op: Op, dims: Mapping[str, int]) -> dict[str, int]:
+    """The numbers of the symbols inside the function that ``op`` calls."""
+    pairs: Any = op.attrs["dims"]
+    return dict(dims) | {str(symbol): evaluate(extent, dims) for symbol, extent in pairs}
 
 
 def concrete(attr: Any, dims: Mapping[str, int]) -> Any:

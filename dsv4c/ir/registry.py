@@ -23,15 +23,21 @@ class ShapeError(Exception):
 
 @dataclass(frozen=True)
 class Cost:
-    """Work of one op: ``flops`` per dtype in which it happens (2 per multiply-add), and ``bytes`` read and written."""
+    """Work of one op: ``flops`` per dtype in which it happens (2 per multiply-add), and ``bytes`` read and written.
+
+    ``link`` is what one rank sends to other ranks, in bytes; only collectives have it.
+    """
 
     flops: Mapping[str, Extent] = field(default_factory=dict)
     bytes: Extent = 0
+    link: Extent = 0
 
 
 Infer = Callable[..., tuple[TensorType, ...]]
 Reference = Callable[..., Any]
 CostRule = Callable[[Sequence[TensorType], Sequence[TensorType], Kwargs], Mapping[str, Extent]]
+Exchange = Callable[..., Sequence[tuple[Array, ...]]]
+LinkRule = Callable[[Sequence[TensorType], Sequence[TensorType], Kwargs], Extent]
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,8 @@ class OpDef:
     ``elementwise`` for ops that the CPU target may compute inside another kernel's loop, ``view`` for ops that only
     renumber elements, ``other`` for the rest. ``attrs`` maps attribute names to their meaning. A kernel op has
     ``decompose``, the function of core ops that everything else here follows from (``kernel_ops/define.py``).
+    A collective (tier ``collective``) has ``exchange``, a reference that takes the operands of every rank at once, and
+    ``link``, the bytes that one rank sends (``kernel_ops/collective.py``, ``dispatch.py``).
     """
 
     name: str
@@ -54,6 +62,8 @@ class OpDef:
     attrs: Mapping[str, str]
     tier: str = "core"
     decompose: Callable[..., Any] | None = None
+    exchange: Exchange | None = None
+    link: LinkRule | None = None
 
     def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType], attrs: Kwargs) -> Cost:
         """Flops by dtype, and bytes when every operand and result crosses memory once."""
@@ -61,7 +71,8 @@ class OpDef:
         total: Extent = 0
         for tensor in crossing:
             total = total + product(tensor.shape) * BITS[tensor.dtype]
-        return Cost(self.work(operands, results, attrs), total // 8)
+        link = self.link(operands, results, attrs) if self.link else 0
+        return Cost(self.work(operands, results, attrs), total // 8, link)
 
 
 REGISTRY: dict[str, OpDef] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .core import Function, IRError, Module, Op, Value
+from .core import Function, IRError, Module, Op, Value, located
 from .dims import Dim, Extent, symbols
 from .infer import infer
 from .kernel_ops.define import aliases
@@ -38,7 +38,7 @@ def verify_function(module: Module, function: Function) -> None:
     _check_bound(function.name, "a require", _extents(function.requires), known)
     _check_names(function)
     for op in function.ops:
-        where = f"{function.name}:{op.loc}"
+        where = located(function.name, op.loc)
         for operand in op.operands:
             if id(operand) not in defined:
                 raise IRError(where, f"{op.name} uses a value before its definition", op)
@@ -111,7 +111,7 @@ def _check_linear(function: Function) -> None:
             raise IRError(where, f"state is used after it was handed on at {gone[id(value)]}", op)
 
     for op in function.ops:
-        where = f"{function.name}:{op.loc} ({op.name})"
+        where = f"{located(function.name, op.loc)} ({op.name})"
         for position, operand in enumerate(op.operands):
             if not is_linear(operand.type):
                 continue

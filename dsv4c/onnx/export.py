@@ -19,7 +19,7 @@ from typing import Any
 
 from onnx import ModelProto, ValueInfoProto, helper
 
-from dsv4c.ir.core import Attrs, Function, Module, Op
+from dsv4c.ir.core import Attrs, Function, Module, Op, located
 from dsv4c.ir.dims import Dim, Extent, substitute
 from dsv4c.ir.types import TensorType, Type, children, is_linear, leaves, same_layout
 
@@ -58,7 +58,8 @@ def export(
         results: names for the function's results.
 
     Raises:
-        UserError: an op or dtype that ONNX lacks, or a weight that does not fit its type.
+        UserError: an op or dtype that ONNX lacks, a weight that does not fit its type, or a path where something
+            stands that is no regular file.
     """
     function = module.functions[function_name]
     held = [p for p in function.params if p.name == "weights"] if weights is not None else []
@@ -163,7 +164,7 @@ class _Inliner:
 def _site(function: Function, op: Op, arguments: Sequence[Tree], dims: Dims) -> Site:
     ins, outs = (tuple(_bind(v.tensor, dims) for v in values) for values in (op.operands, op.results))
     attrs: Attrs = {key: _substituted(value, dims) for key, value in op.attrs.items()} if dims else op.attrs
-    return Site(op.name, f"{function.name}:{op.loc}", tuple(arguments), ins, outs, attrs)
+    return Site(op.name, located(function.name, op.loc), tuple(arguments), ins, outs, attrs)
 
 
 def _bind(tensor: TensorType, dims: Dims) -> TensorType:

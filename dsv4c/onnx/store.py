@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, checker, numpy_helper
 
 from dsv4c.errors import UserError
+from dsv4c.files import destination
 from dsv4c.ir.registry import Array
 from dsv4c.ir.types import DTYPES, TensorType
 
@@ -27,9 +28,11 @@ def write(
 ) -> tuple[Path, ...]:
     """Add the weights that the model uses, check it, and put it in place; gives the files.
 
-    Bytes depend on the model and the weights only. The checker runs on the finished files.
+    Bytes depend on the model and the weights only. The checker runs on the finished files. Links to regular files are
+    followed; a UserError for anything else that is no regular file.
     """
-    path = Path(path)
+    path = destination(Path(path))
+    places = {part: destination(path.with_name(part)) for part in (path.name, f"{path.name}.data")}
     used = {name for node in model.graph.node for name in node.input} | _captured(model)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".onnx-") as folder:
         draft, data = Path(folder, path.name), Path(folder, f"{path.name}.data")
@@ -42,8 +45,8 @@ def write(
         checker.check_model(str(draft), full_check=True)
         done = [part for part in (data, draft) if part.exists() and part.stat().st_size]
         for part in done:
-            os.replace(part, path.parent / part.name)
-    return tuple(path.parent / part.name for part in reversed(done))
+            shutil.move(part, places[part.name])  # a linked data file may be on another disk
+    return tuple(path.with_name(part.name) for part in reversed(done))
 
 
 def _captured(model: ModelProto) -> set[str]:

@@ -41,6 +41,10 @@ class RequireError(Exception):
     """An equality between dimensions that the compiler could not prove does not hold for these numbers."""
 
 
+class BindError(ValueError):
+    """A plan does not fit the memory or the kernels that it is bound to."""
+
+
 @dataclass(frozen=True)
 class _Place:
     space: str

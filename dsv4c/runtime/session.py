@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from dsv4c.artefact import Artefact
+from dsv4c.artefact import Artefact, broken
 from dsv4c.errors import UserError
 from dsv4c.ir.dims import evaluate, parse_extent
 from dsv4c.targets.target import Program, Runner, find_target
+
+from .link import BindError
 
 Array = np.ndarray[Any, Any]
 CHUNK = 512  # tokens a prefill step feeds at most: bounds the memory of one step
@@ -113,13 +115,11 @@ class Session:
         spaces = {name: {"": data} for name, data in inputs.items()}
         params = {name: name for name in (*INPUTS, "weights", "state")}
         dims = {"B": batch, "S": length, "T": capacity}
-        program = self._runner.bind(
-            self.artefact.plan,
-            entry,
-            dims,
-            params,
-            {**spaces, "weights": self._weights, "state": state, "result": {"0": out}},
-        )
+        memory = {**spaces, "weights": self._weights, "state": state, "result": {"0": out}}
+        try:
+            program = self._runner.bind(self.artefact.plan, entry, dims, params, memory)
+        except BindError as error:
+            raise broken(self.artefact.folder, f"its parts do not fit together: {error}") from None
         return _Bound(program, inputs, out)
 
 

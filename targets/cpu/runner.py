@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import tvm
 
 from dsv4c.ir.types import DTYPES
 from dsv4c.plan import Plan
-from dsv4c.runtime.link import ALIGN, Slice, link
+from dsv4c.runtime.link import ALIGN, BindError, Slice, Step, link
 
 from ..tvm.scalar import DTYPE
 
@@ -38,13 +39,25 @@ def usable_cpus() -> int:
 class Program:
     """A bound entry: its launches know every address, so that running is a loop of calls."""
 
-    def __init__(self, calls: Sequence[tuple[Any, tuple[Any, ...]]], keep: tuple[Any, ...]) -> None:
+    def __init__(
+        self, steps: Sequence[Step], calls: Sequence[tuple[Any, tuple[Any, ...]]], keep: tuple[Any, ...]
+    ) -> None:
+        self.steps = steps  # what each launch is
         self._calls, self._keep = calls, keep  # tensors are views: what they view must stay alive
 
     def run(self) -> None:
         """Launch everything once, in order."""
         for function, arguments in self._calls:
             function(*arguments)
+
+    def timed(self) -> list[float]:
+        """Launch everything once, in order; the seconds that each launch took."""
+        times = []
+        for function, arguments in self._calls:
+            start = perf_counter()
+            function(*arguments)
+            times.append(perf_counter() - start)
+        return times
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -54,6 +67,7 @@ class Runner:
     """The kernels of one artefact."""
 
     def __init__(self, library: Path) -> None:
+        self._library = library
         self._module = tvm.runtime.load_module(str(library))
         self._functions: dict[str, Any] = {}
 
@@ -69,11 +83,14 @@ class Runner:
         arena = aligned((max(size, ALIGN),), "i8")
         tensor = _tensors(arena, spaces)
         calls = [(self._function(step.kernel), (*(tensor(s) for s in step.tensors), *step.scalars)) for step in steps]
-        return Program(calls, (arena, spaces))
+        return Program(steps, calls, (arena, spaces))
 
     def _function(self, name: str) -> Any:
         if name not in self._functions:
-            self._functions[name] = self._module[name]
+            try:
+                self._functions[name] = self._module[name]
+            except AttributeError:
+                raise BindError(f"{self._library.name} has no kernel {name}") from None
         return self._functions[name]
 
 
@@ -91,11 +108,13 @@ def _tensors(arena: Array, spaces: Spaces) -> Callable[[Slice], Any]:
 
 
 def _block(arena: Array, spaces: Spaces, blocks: dict[tuple[str, str], Any], s: Slice) -> Any:
-    """The memory that a slice lies in, as bytes; ValueError when the slice is larger."""
+    """The memory that a slice lies in, as bytes; BindError when there is none or the slice is larger."""
     if s.space == "arena":
         _check_room(s, arena.nbytes - s.offset)
         return tvm.runtime.from_dlpack(arena[s.offset :])
     key = (s.space, s.key)
+    if s.key not in spaces[s.space]:
+        raise BindError(f"{s.space} has no {s.key}")
     array = spaces[s.space][s.key]
     _check_room(s, array.nbytes)
     if key not in blocks:
@@ -107,7 +126,7 @@ def _check_room(s: Slice, room: int) -> None:
     # TVM makes views without looking; a kernel would then read or write past the end.
     need = prod(s.shape) * DTYPES[s.dtype].itemsize
     if need > room:
-        raise ValueError(f"{s.space} {s.key}: {list(s.shape)} of {s.dtype} needs {need} bytes, the array has {room}")
+        raise BindError(f"{s.space} {s.key}: {list(s.shape)} of {s.dtype} needs {need} bytes, the array has {room}")
 
 
 def _bytes(array: Array) -> Array:

@@ -13,6 +13,7 @@ from dsv4c.errors import UserError
 from dsv4c.ir.core import Function, Module
 from dsv4c.ir.types import DTYPES, TensorType
 from dsv4c.passes.base import Pass
+from dsv4c.passes.partition_experts import PartitionExperts
 from dsv4c.passes.registry import PASSES
 
 from ..target import Emitted, Target
@@ -20,7 +21,8 @@ from ..target import Runner as AnyRunner
 
 # TVM takes seconds to import: each function below imports what it needs, so that listing targets stays quick.
 LIBRARY = "kernels.so"
-PIPELINE: tuple[Pass, ...] = tuple(one() for one in PASSES)
+# One machine, one rank: everything but the partitioning.
+PIPELINE: tuple[Pass, ...] = tuple(one() for one in PASSES if one is not PartitionExperts)
 Array = np.ndarray[Any, Any]
 
 
@@ -57,18 +59,29 @@ def emit(module: Module, entries: tuple[str, ...], folder: Path) -> Emitted:
 
 def open_runner(folder: Path, facts: Mapping[str, Any], threads: int | None) -> AnyRunner:
     """Load the library, unless this machine lacks instructions that it uses."""
+    from tvm.error import InternalError
+
     from ..tvm.host import missing_features, set_threads
     from .runner import Runner, usable_cpus
 
-    missing = missing_features(list(facts["features"]))
+    features = facts.get("features")
+    if not isinstance(features, list):
+        raise UserError("does not say which CPU features it needs", where=str(folder), fix="compile again")
+    missing = missing_features([str(name) for name in features])
     if missing:
         raise UserError(
             f"needs a CPU with {', '.join(missing)}, which this one lacks",
             where=str(folder),
             fix="compile the model on this machine",
         )
+    if threads is not None and threads > usable_cpus():  # TVM would warn and start fewer
+        what = f"{threads} threads, but this process may use {usable_cpus()} CPUs"
+        raise UserError(what, where="--threads", fix=f"use 1 to {usable_cpus()}")
     set_threads(threads or usable_cpus())
-    return Runner(folder / LIBRARY)
+    try:
+        return Runner(folder / LIBRARY)
+    except (InternalError, ValueError):  # what the system's loader refused, and a file that is not there
+        raise UserError("is no library of kernels", where=str(folder / LIBRARY), fix="compile again") from None
 
 
 def pack_weight(module: Module, stored: TensorType, form: str) -> Function:

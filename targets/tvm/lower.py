@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from dsv4c.ir.core import Function, IRError, Module, Op, Value
+from dsv4c.ir.core import Function, IRError, Module, Op, Value, located
 from dsv4c.ir.dims import Extent, Shape, product
+from dsv4c.ir.kernel_ops.define import aliases
+from dsv4c.ir.registry import lookup
 from dsv4c.ir.types import BITS, COMPUTE_FLOATS, TensorType, children, is_linear
 from dsv4c.plan import CallSite, Launch, Plan, PlanFunction, Ref, RefTree, View
 
@@ -45,8 +47,16 @@ def lower(module: Module, entries: tuple[str, ...], table: KernelTable, template
     wanted = _reachable(module, entries)
     for name, function in list(module.functions.items()):  # lowering adds weights functions
         if name in wanted:
+            _refuse_collectives(function)
             plan.functions[name] = FunctionLowering(module, function, plan, table, templates).run()
     return plan
+
+
+def _refuse_collectives(function: Function) -> None:
+    for op in function.ops:
+        if lookup(op.name).exchange:
+            what = f"{op.name} needs {op.attrs['ranks']} ranks, this target runs one; compile the unpartitioned module"
+            raise IRError(f"{function.name}:{op.loc}", what, op)
 
 
 def _reachable(module: Module, entries: tuple[str, ...]) -> set[str]:
@@ -135,7 +145,7 @@ class FunctionLowering:
         for value in (*op.operands, *op.results):
             if value.dtype not in DTYPE:
                 raise IRError(
-                    f"{self.function.name}:{op.loc}",
+                    located(self.function.name, op.loc),
                     f"{op.name}: {value.dtype} is for storage only; "
                     f"cast to {', '.join(COMPUTE_FLOATS)} in a weights function",
                     op,
@@ -169,6 +179,11 @@ class FunctionLowering:
         ref = self.places[id(value)]
         assert isinstance(ref, Ref)
         return ref
+
+    def alias(self, op: Op) -> None:
+        """Results of a kernel op that are its operands, updated in place, lie where those do."""
+        for result, operand in aliases(op).items():
+            self.places[id(op.results[result])] = self.place(op.operands[operand])
 
     def temp(self, count: Extent, dtype: str) -> Ref:
         """New temporary memory."""

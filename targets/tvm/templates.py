@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dsv4c.ir.core import IRError, Op, Value
+from dsv4c.ir.core import IRError, Op, Value, located
 from dsv4c.ir.dims import Extent, Shape, product
 from dsv4c.ir.types import TensorType
 from dsv4c.plan import Ref, View
@@ -21,8 +21,11 @@ from .kernels.scatter import scatter
 from .kernels.topk import topk
 from .lower import FunctionLowering
 from .scalar import DTYPE, NARROW
+from .templates_attention import ATTENTION, ATTENTION_TAKES
+from .templates_hyper import HYPER, HYPER_TAKES
 from .templates_products import PRODUCTS, lower_linear
 from .templates_rows import ROWS, TAKES
+from .templates_state import STATE, STATE_TAKES
 from .weights import is_weight, weight_ref
 
 
@@ -57,7 +60,7 @@ def lower_matmul(f: FunctionLowering, op: Op) -> None:
 def _static_groups(f: FunctionLowering, op: Op, groups: Shape, a: Value) -> Shape:
     if groups and a.shape[:-2] != groups:
         raise IRError(
-            f"{f.function.name}:{op.loc}", f"groups {groups} of the weight against {a.shape[:-2]}; they must agree"
+            located(f.function.name, op.loc), f"groups {groups} of the weight against {a.shape[:-2]}; they must agree"
         )
     return groups
 
@@ -222,9 +225,13 @@ LOWER: dict[str, Callable[[FunctionLowering, Op], None]] = {
     "scatter": lower_scatter,
     **ROWS,
     **PRODUCTS,
+    **ATTENTION,
+    **HYPER,
+    **STATE,
 }
 
 
 def has_template(op: Op) -> bool:
     """Whether a kernel op is lowered as it is; the others are expanded first."""
-    return op.name in LOWER and (op.name not in TAKES or TAKES[op.name](op))
+    takes = {**TAKES, **ATTENTION_TAKES, **HYPER_TAKES, **STATE_TAKES}
+    return op.name in LOWER and (op.name not in takes or takes[op.name](op))

@@ -11,14 +11,13 @@ from dsv4c.ir.types import TensorType
 from dsv4c.plan import Ref, View
 
 from .host import cpu_features
-from .kernels.combine import combine
 from .kernels.expert_order import expert_order
 from .kernels.gemm import NR
 from .lower import FunctionLowering
 from .products.experts import gated_experts, gated_linear, linear_experts
 from .products.linear import linear
 from .products.registers import HELD, STEP
-from .scalar import DTYPE
+from .rows.combine import combine
 from .templates_rows import Template, kernel, known, number, out_view
 from .weights import weight_ref
 
@@ -114,10 +113,11 @@ def lower_experts(f: FunctionLowering, op: Op) -> None:
 
 def _combine(f: FunctionLowering, op: Op, back: Value, slot: Value, mix: Value) -> None:
     (out,), (pairs, width), (tokens, k) = op.results, back.shape, mix.shape
-    sizes = {"n": width, "k": k, "tokens": tokens, "rows": pairs}
-    name = kernel(f, combine, dtype=DTYPE[out.dtype], **{key: known(size) for key, size in sizes.items()})
+    name = kernel(
+        f, combine, n=number(width), k=number(k), dtype=out.dtype, tokens=known(tokens), rows=known(pairs)
+    )
     args = (f.view(back), f.view(slot), f.view(mix, (tokens, k)), out_view(f, out, (tokens, width)))
-    f.launch(name, args, (pairs, tokens, k, width))
+    f.launch(name, args, (pairs, tokens, tokens * k))
 
 
 def _ints(count: Extent) -> Value:

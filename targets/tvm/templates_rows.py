@@ -102,6 +102,21 @@ def lower_rope(f: FunctionLowering, op: Op) -> None:
     f.launch(name, (f.view(x, wide), f.view(cos, angles), f.view(sin, angles), out_view(f, op.results[0], wide)), axes)
 
 
+def lower_norm_rope(f: FunctionLowering, op: Op) -> None:
+    """As rope; each row is normed on the way."""
+    x, cos, sin, *w = op.operands
+    axes = angle_axes(x, cos)
+    assert axes is not None
+    wide, half = (*axes, x.shape[-1]), cos.shape[-1]
+    weight = w[0].dtype if w else ""
+    name = kernel(
+        f, rope.norm_rope, sizes=tuple(map(known, axes)), width=x.shape[-1], half=half, dtype=x.dtype, weight=weight,
+        **op.attrs,
+    )  # fmt: skip
+    angles = (f.view(cos, (axes[1], half)), f.view(sin, (axes[1], half)))
+    f.launch(name, (f.view(x, wide), *map(f.view, w), *angles, out_view(f, op.results[0], wide)), axes)
+
+
 def lower_rope_angles(f: FunctionLowering, op: Op) -> None:
     """Both results in one launch."""
     (positions,) = op.operands
@@ -117,7 +132,7 @@ def _wide(op: Op) -> bool:
 
 
 def _turns(op: Op) -> bool:
-    x, cos, sin = op.operands
+    x, cos, sin, *_ = op.operands
     return _wide(op) and cos.type == sin.type and cos.dtype == "f32" and angle_axes(x, cos) is not None
 
 
@@ -126,7 +141,8 @@ ROWS: Mapping[str, Template] = {
     "layer_norm": lower_layer_norm,
     "swiglu": lower_swiglu,
     "rope": lower_rope,
+    "norm_rope": lower_norm_rope,
     "rope_angles": lower_rope_angles,
 }
 # Where a template takes only some cases of its op; the others are expanded.
-TAKES: Mapping[str, Callable[[Op], bool]] = {"swiglu": _wide, "rope": _turns}
+TAKES: Mapping[str, Callable[[Op], bool]] = {"swiglu": _wide, "rope": _turns, "norm_rope": _turns}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PACKED: Mapping[str, tuple[int, ...]] = {  # operands that are weights, read in panels made ahead of time
     "matmul": (1,), "ragged_matmul": (1,), "grouped_linear": (1,), "experts": (4, 5, 6), "mlp": (1, 2, 3),
+    "hyper_pre": (1,), "hyper_head": (1,),
 }  # fmt: skip
 ARITHMETIC = frozenset({"reshape", "cast", "concat", "slice", "transpose"})
 PLAIN = frozenset({"reshape", "cast"})  # packing undoes these: what they give is the checkpoint's weight itself

@@ -1,8 +1,25 @@
-"""The kernel ops, one file a family: what targets have kernels for. Importing this package fills the registry."""
+"""The kernel ops, one file a family: what targets have kernels for; and the collectives.
 
-from . import activation, attention, compress, experts, grouped, hyper, indexer, norm, positions, rope, routing
+Importing this package fills the registry.
+"""
+
+from . import (
+    activation,
+    attention,
+    collective,
+    compress,
+    dispatch,
+    experts,
+    grouped,
+    hyper,
+    indexer,
+    norm,
+    positions,
+    rope,
+    routing,
+)
 
 __all__ = [
-    "activation", "attention", "compress", "experts", "grouped", "hyper", "indexer", "norm", "positions", "rope",
-    "routing",
+    "activation", "attention", "collective", "compress", "dispatch", "experts", "grouped", "hyper", "indexer",
+    "norm", "positions", "rope", "routing",
 ]  # fmt: skip

@@ -22,6 +22,16 @@ from .activation import swiglu
 from .define import kernel
 
 
+@kernel("Each expert's SwiGLU block on its own rows, which are sorted by expert (§6)", limit="as in experts")
+def grouped_experts(rows: Value, counts: Value, gate: Value, up: Value, down: Value, *, limit: float) -> Value:
+    """``rows [M, d]``, ``counts`` i32 ``[E]``: how many are each expert's; rows beyond their sum come out as 0.
+
+    What is left of ``experts`` where rows arrive sorted: DeepGEMM's and Ascend's grouped products take this layout.
+    """
+    inner = swiglu(ragged_matmul(rows, gate, counts), ragged_matmul(rows, up, counts), limit=limit)
+    return ragged_matmul(inner, down, counts)
+
+
 @kernel("The weighted sum of the chosen experts' SwiGLU blocks (§6)", limit="V4's swiglu_limit; inf for none")
 def experts(
     x: Value, chosen: Value, mix: Value, live: Value, gate: Value, up: Value, down: Value, *, limit: float
@@ -41,7 +51,6 @@ def experts(
     slot = where(total(hit) > 0, total(hit * (cumsum(hit, 0) + starts - 1)), reshape(extent(pairs), 1))
     source = scatter(const(0, "i32", (pairs,)), slot, iota(pairs) // k)
     rows = gather(x, source)
-    inner = swiglu(ragged_matmul(rows, gate, counts), ragged_matmul(rows, up, counts), limit=limit)
-    back = gather(ragged_matmul(inner, down, counts), slot)
+    back = gather(grouped_experts(rows, counts, gate, up, down, limit=limit), slot)
     weighted = cast(reshape(back, tokens, k, width), "f32") * reshape(mix, tokens, k, 1)
     return cast(total(weighted, axis=1), x.dtype)

@@ -71,6 +71,23 @@ def exp(x: Expr) -> Expr:
     return let(tirx.Select(x < low, low, x), lambda x: let(tirx.Select(x > high, high, x), reduced))
 
 
+def exp_nonpositive(x: Expr) -> Expr:
+    """e ** x within 1 unit for x <= 0, as softmax needs it; 0 where the result would be subnormal."""
+
+    def reduced(c: Expr) -> Expr:
+        return let(c * _f(1.44269504088896341) + _f(_ROUND32), lambda shifted: scaled(c, shifted))
+
+    def scaled(c: Expr, shifted: Expr) -> Expr:
+        whole = shifted - _f(_ROUND32)
+        n = tirx.reinterpret("int32", shifted) - tirx.reinterpret("int32", _f(_ROUND32))
+        rest = c - whole * _f(_LN2_HIGH) - whole * _f(_LN2_LOW)
+        value = let(rest, lambda r: _horner(r, _EXP) * (r * r) + r + _f(1.0))
+        return tirx.Select(c < low, _f(0.0), value * _power_of_two(n))
+
+    low = _f(-87.0)
+    return let(tirx.max(x, _f(-88.0)), reduced)
+
+
 def log(x: Expr) -> Expr:
     """Natural logarithm within 1 unit; subnormal arguments, 0, negative ones, inf and NaN are right."""
 

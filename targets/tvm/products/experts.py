@@ -20,7 +20,7 @@ from ..kernels.kernel import Kernel
 from ..rows.activation import gated
 from ..rows.emit import Arg, build, choose, loop, narrow
 from ..scalar import Expr, int64, stored
-from .registers import HELD, STEP, add_products, fetch, fold, sums, with_llvm
+from .registers import HELD, STEP, add_products, fetch, fold, staged, sums, with_llvm
 from .tuning import LANES, SERIAL_BELOW, TILES
 
 Epilogue = Callable[[list[Expr]], Expr]  # of one element: from the sums of each product to the result
@@ -76,7 +76,7 @@ class _Products:
                 self._step(h, name, c, panel, self.row(pair), int64(whole * chains + c))
         for h in held:
             fold(h, chains, NR)
-        self._store(held, 0, p, pair)
+        self._store(held, int64(0), p, pair)
 
     def _tiles(self, panel: Expr, p: Expr, begin: Expr, count: Expr) -> None:
         with loop(0, (count + int64(self.rows - 1)) // int64(self.rows)) as t:
@@ -88,14 +88,14 @@ class _Products:
                     row = self.row(tirx.min(first + int64(i), last))
                     for name, h in zip(self.panels, held, strict=True):
                         self._step(h, name, i, panel, row, s)
-            for i in range(self.rows):
-                m = first + int64(i)
-                choose(m <= last, lambda i=i, m=m: self._store(held, i, p, m))  # type: ignore[misc]
+            out = [staged(h) for h in held]
+            with loop(0, tirx.min(int64(self.rows), begin + count - first)) as i:
+                self._store(out, i, p, first + i)
 
     def _step(self, held: Any, name: str, i: int, panel: Expr, row: Expr, s: Expr) -> None:
         add_products(held, i, NR, self.k.x[row, s], getattr(self.k, name), [panel, s], self.form)
 
-    def _store(self, held: list[Any], i: int, p: Expr, pair: Expr) -> None:
+    def _store(self, held: list[Any], i: Expr, p: Expr, pair: Expr) -> None:
         rest = self.n % NR
         if not rest:
             self._columns(held, i, p, pair, NR)
@@ -106,9 +106,9 @@ class _Products:
             lambda: self._columns(held, i, p, pair, NR),
         )
 
-    def _columns(self, held: list[Any], i: int, p: Expr, pair: Expr, count: int) -> None:
+    def _columns(self, held: list[Any], i: Expr, p: Expr, pair: Expr, count: int) -> None:
         def put(j: Expr) -> None:
-            value = self.epilogue([narrow(h[int64(i), j], self.out) for h in held])
+            value = self.epilogue([narrow(h[i, j], self.out) for h in held])
             T.buffer_store(self.k.out, stored(narrow(value, self.out), self.out), [pair, p * int64(NR) + j])
 
         for v in range(0, count - count % LANES, LANES):

@@ -19,7 +19,7 @@ from ..kernels.gemm import NR
 from ..kernels.kernel import Kernel
 from ..rows.emit import Arg, build, choose, loop, narrow
 from ..scalar import Expr, int64, stored
-from .registers import HELD, STEP, add_products, fetch, fold, sums, with_llvm
+from .registers import HELD, STEP, add_products, fetch, fold, staged, sums, with_llvm
 from .tuning import LANES, SERIAL_BELOW, TILES, Tile
 
 
@@ -55,7 +55,7 @@ class _Product:
             for c in range(self.steps % self.tile.chains):
                 self._step(held, c, p, int64(0), int64(whole * self.tile.chains + c))
             fold(held, self.tile.chains, NR)
-            self._store(held, 0, p, int64(0))
+            self._store(held, int64(0), p, int64(0))
 
     def rows(self) -> None:
         """Tiles of rows; a task takes a block of rows through one panel, which stays in the cache."""
@@ -69,15 +69,15 @@ class _Product:
                 with loop(0, self.steps) as s:
                     for i in range(self.tile.rows):
                         self._step(held, i, p, tirx.min(first + int64(i), self.k.M - int64(1)), s)
-                for i in range(self.tile.rows):
-                    m = first + int64(i)
-                    choose(m < self.k.M, lambda i=i, m=m: self._store(held, i, p, m))  # type: ignore[misc]
+                out = staged(held)
+                with loop(0, tirx.min(int64(self.tile.rows), self.k.M - first)) as i:
+                    self._store(out, i, p, first + i)
 
     def _step(self, held: Any, i: int, p: Expr, m: Expr, s: Expr) -> None:
         column = s if self.groups == 1 else p // int64(self.panels) * int64(self.steps) + s
         add_products(held, i, NR, self.k.a[m, column], self.k.panels, [p, s], self.form)
 
-    def _store(self, held: Any, i: int, p: Expr, m: Expr) -> None:
+    def _store(self, held: Any, i: Expr, p: Expr, m: Expr) -> None:
         inner = p if self.groups == 1 else p % int64(self.panels)
         rest = self.n % NR
         if rest:
@@ -89,13 +89,13 @@ class _Product:
         else:
             self._columns(held, i, p, m, NR)
 
-    def _columns(self, held: Any, i: int, p: Expr, m: Expr, count: int) -> None:
+    def _columns(self, held: Any, i: Expr, p: Expr, m: Expr, count: int) -> None:
         begin = self._address(p, m)
         for v in range(0, count - count % LANES, LANES):
             with T.vectorized(int64(0), int64(LANES)) as j:
-                self._put(begin + int64(v) + j, held[int64(i), int64(v) + j])
+                self._put(begin + int64(v) + j, held[i, int64(v) + j])
         with loop(count - count % LANES, count) as j:
-            self._put(begin + j, held[int64(i), j])
+            self._put(begin + j, held[i, j])
 
     def _put(self, at: Expr, value: Expr) -> None:
         T.buffer_store(self.k.c, stored(narrow(value, self.out), self.out), [at])

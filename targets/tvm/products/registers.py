@@ -91,6 +91,16 @@ def fetch(panel: Any, at: list[Expr], width: int) -> None:
         T.evaluate(T.call_extern("int32", "dsv4c_prefetch", T.address_of(panel[(*at, int64(v))])))
 
 
+def staged(held: Any) -> Any:
+    """The sums in memory: a loop may index those, while registers want numbers; what stores them is compiled once."""
+    rows, width = (int(extent) for extent in held.shape)
+    out = T.sblock_alloc_buffer([int64(rows), int64(width)], "float32", scope="local")
+    for i in range(rows):
+        for v in range(0, width, LANES):
+            T.buffer_store(out, held[int64(i), ramp(v)], [int64(i), ramp(v)])
+    return out
+
+
 def fold(held: Any, rows: int, width: int) -> None:
     """Row 0 of the sums becomes the sum of all rows."""
     for i in range(1, rows):

@@ -10,7 +10,8 @@ from tvm.script.ir_builder import tirx as T
 from ..kernels import expr
 from ..kernels.kernel import Kernel
 from ..scalar import Expr, int64
-from .emit import Arg, build, copy, each, f32, load, local, loop, store, vectors
+from .emit import Arg, build, copy, each, f32, load, local, loop, scalar, store, vectors
+from .norm import inverse_rms, weighted
 from .tuning import HEAVY
 
 Cell = Callable[[Expr], tuple[Expr, ...]]  # channel -> index
@@ -45,7 +46,7 @@ def rope(
             outer, token = (int64(0), t) if sizes[0] == 1 else (t // k.tokens, t % k.tokens)
             with loop(0, k.inner) as h:
                 row = (outer, token, h)
-                _turn_row(k, row, half, layout, start, inverse)
+                _turn_row(k, row, half, layout, start, inverse, k.x)
                 _copy_rest(k, row, width, start, start + 2 * half)
 
         each(k.outer * k.tokens, k.inner * int64(width), token)
@@ -53,14 +54,46 @@ def rope(
     return build(name, args, dict(zip(names, sizes, strict=True)), body)
 
 
-def _turn_row(k: Any, row: tuple[Expr, ...], half: int, layout: str, start: int, inverse: bool) -> None:
+def norm_rope(
+    name: str, *, sizes: Sequence[int | None], width: int, half: int, dtype: str, weight: str, layout: str, start: int,
+    inverse: bool, eps: float,
+) -> Kernel:  # fmt: skip
+    """As ``rope``, of rows that are normed first; ``w [width]`` of dtype ``weight``, if any, after ``x``."""
+    names = ("outer", "tokens", "inner")
+    wide, angles = (*names, width), ("tokens", half)
+    args = [
+        Arg("x", wide, dtype), *([Arg("w", (width,), weight)] if weight else []), Arg("cos", angles, "f32"),
+        Arg("sin", angles, "f32"), Arg("out", wide, dtype),
+    ]  # fmt: skip
+
+    def body(k: Any) -> None:
+        finish = weighted(dtype, k.w if weight else None)
+
+        def row_of(t: Expr) -> None:
+            outer, token = (int64(0), t) if sizes[0] == 1 else (t // k.tokens, t % k.tokens)
+            with loop(0, k.inner) as h:
+                at = (outer, token, h)
+                inv = inverse_rms(width, lambda i: load(k.x, *at, i), eps)
+                vectors(width, lambda i: store(k.out, finish(load(k.x, *at, i) * inv[0], i), *at, i))
+                _turn_row(k, at, half, layout, start, inverse, k.out)
+
+        each(k.outer * k.tokens, k.inner * int64(2 * width), row_of)
+
+    return build(name, args, dict(zip(names, sizes, strict=True)), body)
+
+
+def _turn_row(
+    k: Any, row: tuple[Expr, ...], half: int, layout: str, start: int, inverse: bool, source: Any
+) -> None:
     def channel(j: Expr) -> None:
         at = pair_of(layout, start, half, j)
-        first, second = (load(k.x, *row, i) for i in at)
+        first, second = (load(source, *row, i) for i in at)
+        if source is k.out:  # read both before one is written
+            first, second = scalar(first)[0], scalar(second)[0]
         for i, out in zip(at, turned(first, second, k.cos[row[1], j], k.sin[row[1], j], inverse), strict=True):
             store(k.out, out, *row, i)
 
-    if layout == "pairs":
+    if layout == "pairs" or source is k.out:
         # A plain loop: LLVM makes vectors of neighbouring pairs with shuffles, TVM would load lane by lane.
         with loop(0, half) as j:
             channel(j)
