@@ -18,6 +18,7 @@ from dsv4c.ir.infer import infer
 from dsv4c.ir.registry import REGISTRY, ShapeError
 from dsv4c.ir.types import BITS, COMPUTE_FLOATS, DTYPES, is_linear
 
+from . import idioms, masks
 from .base import Log, Pass, map_functions
 from .rewriting import live, ordered, resolve, substituted
 
@@ -88,6 +89,22 @@ class Work:
         self.add(Op(name, tuple(operands), attrs, (out,), like.loc))
         return resolve(out, self.instead)
 
+    def constant(self, like: Op, number: float, dtype: str) -> Value:
+        """A scalar."""
+        return self.emit(like, "const", data=(number,), shape=(), dtype=dtype)
+
+    def fits(self, op: Op, operands: Sequence[Value]) -> bool:
+        """Whether the op with these operands has the type that it has."""
+        try:
+            return infer(self.module, op.name, [o.type for o in operands], op.attrs, _proven) == (op.results[0].type,)
+        except ShapeError:
+            return False
+
+    def stored(self, value: Value) -> bool:
+        """Whether a value is there before the function runs: a parameter, a part of one, or a constant."""
+        op = self._producers.get(id(value))
+        return op is None or op.name in ("get", "const")
+
     def producer(self, value: Value, name: str) -> Op | None:
         """The op that makes a value, if it has this name."""
         op = self._producers.get(id(value))
@@ -100,11 +117,13 @@ class Work:
         return data[0] if len(data) == 1 else None
 
     def _twin(self, op: Op) -> Op | None:
-        """An earlier op that computes the same. What touches state, and calls, are never shared."""
-        values = (*op.operands, *op.results)
-        if op.name in ("call", "bundle") or any(is_linear(v.type) for v in values):
+        """An earlier op that computes the same. What hands state on, and calls, are never shared."""
+        if op.name in ("call", "bundle") or any(is_linear(r.type) for r in op.results):
             return None
-        key = (op.name, tuple(id(o) for o in op.operands), tuple((k, repr(v)) for k, v in sorted(op.attrs.items())))
+        operands = [id(o) for o in op.operands]
+        if op.name in COMMUTATIVE:  # a * b is b * a; which of them stays does not depend on ids
+            operands.sort()
+        key = (op.name, *operands, tuple((k, repr(v)) for k, v in sorted(op.attrs.items())))
         if key not in self._known:
             self._known[key] = op
             return None
@@ -244,6 +263,8 @@ def _transposed_right(w: Work, op: Op) -> Value | None:
         return None
     perm: Any = turn.attrs["perm"]
     rank = len(perm)
+    if rank == 2 and op.attrs["trans_b"] and w.stored(turn.operands[0]):
+        return None  # a weight that is stored [K, N], see ``weight_by_rows``
     if perm != (*range(rank - 2), rank - 1, rank - 2):
         return None
     return w.emit(op, "matmul", a, turn.operands[0], out=op.attrs["out"], trans_b=not op.attrs["trans_b"])
@@ -270,3 +291,8 @@ RULES |= {
     "concat": (_single_part,),
     "matmul": (_transposed_right,),
 }
+for _more in (idioms.RULES, masks.RULES):
+    for _name, _rules in _more.items():
+        RULES[_name] = (*RULES.get(_name, ()), *_rules)
+for _name in _ELEMENTWISE:
+    RULES[_name] += (idioms.needless_expand,)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from dsv4c.ir.core import Function, Op, Value
+from dsv4c.ir.kernel_ops.define import traced
 from dsv4c.ir.registry import REGISTRY
 from dsv4c.ir.types import COMPUTE_FLOATS, TensorType
 
@@ -41,7 +43,16 @@ class Graph:
                 yield result, "the function returns it"
             for user in self.users(result):
                 if id(user) not in inside:
-                    yield result, f"{user.name} at {user.loc or 'the top'} uses it too"
+                    yield result, f"{place(user)} uses it too"
+
+
+def place(op: Op) -> str:
+    """An op for people: its name, or the number that it is, and where it stands."""
+    name = op.name
+    if name == "const":
+        data: Any = op.attrs["data"]
+        name = f"the constant {data[0] if len(data) == 1 else data}"
+    return f"{name} at {op.loc}" if op.loc else name
 
 
 def cheap(op: Op) -> bool:
@@ -51,3 +62,14 @@ def cheap(op: Op) -> bool:
         return True
     plain = all(isinstance(r.type, TensorType) and r.dtype not in COMPUTE_FLOATS for r in op.results)
     return kind == "elementwise" and plain
+
+
+def light(op: Op) -> bool:
+    """Whether an op may be computed twice for two kernels that need it: no product, no choice, no update of state."""
+    definition = REGISTRY[op.name]
+    if definition.decompose is not None:
+        return all(map(light, traced(op).ops))
+    if op.name in ("sum", "max", "argmax", "cumsum"):
+        return True
+    masks = op.name == "scatter" and not op.results[0].tensor.state
+    return masks or op.name == "get" or definition.kind in ("elementwise", "view")

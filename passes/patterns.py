@@ -14,6 +14,7 @@ from dsv4c.ir.core import Attrs, Value
 from dsv4c.ir.dims import Extent, symbol
 from dsv4c.ir.types import COMPUTE_FLOATS, TensorType
 
+from . import spellings
 from .rules import Example, KernelRule, Rule, Spelling
 from .sinkhorn import SinkhornRule
 
@@ -290,17 +291,48 @@ def _hyper_heads() -> Iterator[Case]:
         yield case(sizes)
 
 
-def _rule(name: str, cases: Iterator[Case], spelling: Spelling | None = None) -> KernelRule:
-    return KernelRule(name, tuple(cases), spelling)
+def _half_ropes() -> Iterator[Case]:
+    for x in COMPUTE_FLOATS:
+        for start, rest in ((0, 0), (0, 1), (1, 0), (1, 1)):
+
+            def sizes(v: int, x: str = x, start: int = start, rest: int = rest) -> tuple[tuple[TensorType, ...], Attrs]:
+                half, before, after = (4, 8)[v], start * (24, 40)[v], rest * (16, 48)[v]
+                angle = tensor("f32", B, S, 1, half)
+                return (tensor(x, B, S, (3, 5)[v], before + 2 * half + after), angle, angle), {"start": before}
+
+            yield case(sizes)
+
+
+def _exported_mlas() -> Iterator[Case]:
+    for scaled in ("scale", "root"):
+        for held in (True, False):
+
+            def sizes(v: int, scaled: str = scaled, held: bool = held) -> tuple[tuple[TensorType, ...], Attrs]:
+                heads, nope, width, turned, rank = (3, 5)[v], (16, 24)[v], (8, 40)[v], (6, 10)[v], (32, 48)[v]
+                count = T if held else S
+                cache = (tensor("f32", B, count, rank), tensor("f32", B, 1, count, turned))
+                types = (tensor("f32", B, heads, S, nope + turned), *cache, tensor("f32", heads * (nope + width), rank))
+                return (*types, *([COUNTS] if held else [])), {scaled: (0.3, 0.2)[v], "nope": nope, "width": width}
+
+            yield case(sizes)
+
+
+def _rule(name: str, cases: Iterator[Case], spelling: Spelling | None = None, bound: float = 0.0) -> KernelRule:
+    return KernelRule(name, tuple(cases), spelling, bound=bound)
 
 
 LEAVES: tuple[Rule, ...] = (
     _rule("rms_norm", _norms()),
+    _rule("rms_norm", _norms(), spellings.rms_norm_divided, spellings.ROUNDED),
     _rule("layer_norm", _layer_norms()),
+    _rule("layer_norm", _layer_norms(), spellings.layer_norm_divided, spellings.ROUNDED),
     _rule("rope_angles", _angles()),
+    _rule("rope_angles", _angles(), spellings.angles_by_product),
     _rule("rope", _ropes()),
+    KernelRule("rope", tuple(_half_ropes()), spellings.rotated_halves, adapt=spellings.with_halves),
     _rule("norm_rope", _norm_ropes()),
     _rule("swiglu", _swiglus()),
+    _rule("swiglu", _swiglus(), spellings.swiglu_divided, spellings.ROUNDED),
     _rule("grouped_linear", _grouped()),
     _rule("append_cache", _appends(ring=False)),
     _rule("append_ring", _appends(ring=True)),
@@ -313,6 +345,10 @@ BLOCKS: tuple[Rule, ...] = (
     _rule("compress_kv", _compressors()),
     _rule("lightning_indexer", _indexers()),
     KernelRule("mla_attention", tuple(_mlas(chosen=False)), missing=_head_width),
+    KernelRule(
+        "mla_attention", tuple(_exported_mlas()), spellings.heads_first, missing=_head_width,
+        adapt=spellings.tokens_first, bound=5e-6,
+    ),
 )
 SPARSE: tuple[Rule, ...] = (
     _rule("sparse_attention", _sparse()),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from dsv4c.ir.core import Attr, Attrs, Function, Op, Value
 
@@ -32,6 +33,12 @@ class Picture:
         """The values that the kernel op stands for."""
         return self.function.results
 
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of its ops."""
+        return frozenset(op.name for op in self.function.ops)
+
+    @cached_property
     def size(self) -> int:
         """How many ops it has, constants not counted."""
         return sum(1 for op in self.function.ops if op.operands)

@@ -9,30 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from itertools import combinations, islice
 from typing import Any, Protocol
 
-from dsv4c.ir.core import ACTIVE, Attrs, Function, IRError, Module, Op, Value
+from dsv4c.ir.core import ACTIVE, Attr, Attrs, Function, IRError, Module, Op, Value
 from dsv4c.ir.kernel_ops.define import trace_function
 from dsv4c.ir.registry import ShapeError, lookup
 from dsv4c.ir.types import TensorType
 
 from .base import Log
 from .canonicalize import canonical
-from .graph import Graph, cheap
+from .graph import Graph
 from .match import Binding, Matcher
+from .misses import Miss, beheaded, hopeless, near_miss
+from .overlap import Found, settled
 from .picture import Picture, draw, strict
 from .rewriting import Splice
-
-
-@dataclass(frozen=True)
-class Found:
-    """A place: ``roots`` are replaced by what ``build`` writes before ``at``; ``inside`` are the ops that it is."""
-
-    at: Op
-    roots: tuple[Value, ...]
-    inside: tuple[Op, ...]
-    build: Callable[[], Sequence[Value]]
 
 
 class Rule(Protocol):
@@ -44,6 +37,9 @@ class Rule(Protocol):
 
     def find(self, graph: Graph, tier: tuple[Rule, ...], log: Log) -> Iterator[Found]:
         """Places in a function; ``tier`` are the rules that were applied before."""
+
+
+READINGS = 16  # of one place that are tried, where operands of commutative ops could change their roles
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +56,7 @@ class Example:
 
 
 Spelling = Callable[..., Any]
+Adapt = Callable[[Sequence[Value], Attrs], tuple[Sequence[Value], Attrs]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +65,16 @@ class KernelRule:
 
     Each case is two examples, equal in dtypes and in all that changes the graph, different in sizes and numbers.
     ``missing`` gives attributes that no constant of the graph shows, from (operands, roots, attributes found).
+    ``adapt`` writes what turns operands and attributes of the spelling into those of the kernel op; ``bound`` is how
+    far the spelling's numbers may be from the kernel op's, relative to the largest.
     """
 
     name: str
     cases: tuple[tuple[Example, Example], ...]
     spelling: Spelling | None = None
     missing: Callable[[Sequence[Value], Sequence[Value], Mapping[str, Any]], Attrs] = lambda operands, roots, found: {}
+    adapt: Adapt = lambda operands, attrs: (operands, attrs)
+    bound: float = 0.0
 
     @property
     def text(self) -> Spelling:
@@ -84,34 +85,51 @@ class KernelRule:
 
     def find(self, graph: Graph, tier: tuple[Rule, ...], log: Log) -> Iterator[Found]:
         """Places where the whole picture stands and nothing inside is needed outside."""
-        misses: dict[int, tuple[int, str, str]] = {}
-        fits: set[int] = set()
+        places: dict[int, Found] = {}
+        tried: list[tuple[Matcher, list[Op]]] = []
+        misses: dict[int, tuple[Op, Miss]] = {}
         # The largest first: RMSNorm with its casts and weight holds one without.
-        cases = [case for case in self.cases if case[0].dtypes <= graph.dtypes]
-        for case in sorted(cases, key=lambda case: -_picture(self, case, tier).size()):
-            matcher = Matcher(_picture(self, case, tier), graph)
+        cases = [(case, _picture(self, case, tier)) for case in self.cases if case[0].dtypes <= graph.dtypes]
+        cases = [(case, picture) for case, picture in cases if not hopeless(picture, graph)]
+        for case, picture in sorted(cases, key=lambda both: -both[1].size):
+            matcher = Matcher(picture, graph)
+            tried.append((matcher, []))
             for at in matcher.candidates():
-                if id(at) in fits:
-                    continue
-                found = self._at(graph, tier, case, matcher, at)
-                if isinstance(found, Found):
-                    fits.add(id(at))
-                    yield found
-                elif found[0] > misses.get(id(at), (0, ""))[0]:
-                    misses[id(at)] = (*found, f"{graph.function.name}:{at.loc}")
-        for at_id, (_, why, where) in misses.items():
-            if at_id not in fits:
-                log.refuse(self.name, where, why)
+                if id(at) not in places:
+                    found = self._at(graph, tier, case, matcher, at)
+                    if isinstance(found, Found):
+                        places[id(at)] = found
+                    elif found is not None:
+                        _keep(misses, at, found)
+                    else:
+                        tried[-1][1].append(at)
+        chosen = settled(graph, self.name, list(places.values()), log)
+        done = {id(op) for found in chosen for op in found.inside} | set(places)
+        for matcher, loose in tried:  # only now: a place that became a kernel is not asked why it is no other one
+            near = [(at, near_miss(matcher, at)) for at in loose if id(at) not in done]
+            for at, miss in (*near, *beheaded(matcher)):
+                if id(at) not in done:
+                    _keep(misses, at, miss)
+        for at, (_, why) in misses.values():
+            if id(at) not in done:
+                log.refuse(self.name, f"{graph.function.name}:{at.loc}", why)
+        yield from chosen
 
     def _at(
         self, graph: Graph, tier: tuple[Rule, ...], case: tuple[Example, Example], matcher: Matcher, at: Op
-    ) -> Found | tuple[int, str]:
-        """What stands at an op, or how many ops of the picture do, with the reason why that is not enough."""
+    ) -> Found | Miss | None:
+        """What stands at an op; how many ops of the picture do, and why that is no proof; or None, if it is not it."""
         bound = matcher.match(at)
         if bound is None:
-            return matcher.near_miss(at)
+            return None
         found = self._prove(graph, tier, case, at, bound)
-        return (len(bound.ops), found) if isinstance(found, str) else found
+        size = len(bound.ops)
+        for flipped in _subsets(list(matcher.choices)) if isinstance(found, str) else ():
+            bound = matcher.match(at, flipped=flipped)
+            again = self._prove(graph, tier, case, at, bound) if bound else found
+            if isinstance(again, Found):
+                return again
+        return (size, found) if isinstance(found, str) else found
 
     def _prove(
         self, graph: Graph, tier: tuple[Rule, ...], case: tuple[Example, Example], at: Op, bound: Binding
@@ -123,27 +141,53 @@ class KernelRule:
         operands = [bound.values[id(p)] for p in params]
         attrs = {**case[0].attrs, **bound.attrs}
         attrs |= self.missing(operands, _roots(picture, bound), attrs)
-        return prove(self.name, self.text, graph, tier, at, operands, attrs)
+        return prove(self.name, self.text, graph, tier, at, operands, attrs, self.adapt)
 
 
 def prove(
-    name: str, spelling: Spelling, graph: Graph, tier: tuple[Rule, ...], at: Op, operands: Sequence[Value], attrs: Attrs
-) -> Found | str:
+    name: str, spelling: Spelling, graph: Graph, tier: tuple[Rule, ...], at: Op, operands: Sequence[Value],
+    attrs: Attrs, adapt: Adapt = lambda operands, attrs: (operands, attrs),
+) -> Found | str:  # fmt: skip
     """The place if ``spelling``, written over these operands, is the graph that ends at ``at``; else why it is not."""
+    ordered = dict(sorted(attrs.items()))
     try:
-        picture = strict(_prepare(trace_function(spelling, [o.tensor for o in operands], attrs), tier))
+        picture = _written(spelling, tuple(o.tensor for o in operands), tuple(ordered.items()), tier)
     except (ShapeError, IRError, AssertionError) as error:
-        return f"operands do not fit: {error}"
+        return f"operands do not fit the equation: {str(error) or _types(operands)}"
     exact = Matcher(picture, graph)
     bound = exact.match(at, operands)
     if bound is None:
-        return exact.near_miss(at)[1] or "shapes or attributes differ"
-    roots = _roots(picture, bound)
-    why = exact.refusal(bound, roots)
-    ordered = dict(sorted(attrs.items()))
-    return why or Found(
-        at, roots, tuple(bound.ops.values()), lambda: ACTIVE[-1].emit(name, tuple(operands), ordered)
-    )
+        return near_miss(exact, at)[1] or "shapes or attributes differ"
+
+    def build() -> Sequence[Value]:
+        given, found = adapt(operands, ordered)
+        return ACTIVE[-1].emit(name, tuple(given), found)
+
+    return Found(at, _roots(picture, bound), tuple(bound.ops.values()), build)
+
+
+@lru_cache(maxsize=4096)
+def _written(
+    spelling: Spelling, operands: tuple[TensorType, ...], attrs: tuple[tuple[str, Attr], ...], tier: tuple[Rule, ...]
+) -> Picture:
+    """A spelling over operands of these types; layers are alike, so that most places ask for one of a few."""
+    return strict(_prepare(trace_function(spelling, operands, dict(attrs)), tier))
+
+
+def _types(operands: Sequence[Value]) -> str:
+    return ", ".join(str(o.type) for o in operands)
+
+
+def _subsets(choices: Sequence[int]) -> Iterator[frozenset[int]]:
+    """Which commutative ops to turn round where a place could be read in several ways: one, two, ..., few in all."""
+    several = (frozenset(some) for size in range(1, 1 + len(choices)) for some in combinations(choices, size))
+    return islice(several, READINGS)
+
+
+def _keep(misses: dict[int, tuple[Op, Miss]], at: Op, miss: Miss) -> None:
+    """Note the miss that came nearest."""
+    if miss[0] > (misses[id(at)][1][0] if id(at) in misses else 0):
+        misses[id(at)] = (at, miss)
 
 
 def _roots(picture: Picture, bound: Binding) -> tuple[Value, ...]:
@@ -167,18 +211,13 @@ def apply_rules(
     module: Module, function: Function, rules: tuple[Rule, ...], log: Log, before: tuple[Rule, ...] = ()
 ) -> Function:
     """Apply rules one after the other, each wherever it fits; those of ``before`` were applied already."""
+    graph = Graph(function)
     for number, rule in enumerate(rules):
-        function = _apply(module, function, rule, before + rules[:number], log)
-    return function
-
-
-def _apply(module: Module, function: Function, rule: Rule, before: tuple[Rule, ...], log: Log) -> Function:
-    splice, taken = Splice(module, function), set[int]()
-    for found in rule.find(Graph(function), before, log):
-        mine = {id(op) for op in found.inside if not cheap(op)}
-        if mine & taken:
-            continue  # another case of the same rule was here
-        taken |= mine or {id(found.at)}
-        splice.replace(found.at, found.roots, found.build)
-        log.applied[rule.name] += 1
-    return splice.done() if taken else function
+        found = list(rule.find(graph, before + rules[:number], log))
+        if found:
+            splice = Splice(module, graph.function)
+            for place in found:
+                splice.replace(place.at, place.roots, place.build)
+                log.applied[rule.name] += 1
+            graph = Graph(splice.done())
+    return graph.function

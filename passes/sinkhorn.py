@@ -12,8 +12,9 @@ from dsv4c.ir.core import Op, Value
 from dsv4c.ir.registry import lookup
 
 from .base import Log
-from .graph import Graph
-from .rules import Found, Rule, prove
+from .graph import Graph, place
+from .overlap import Found, settled
+from .rules import Rule, prove
 
 
 class SinkhornRule:
@@ -24,6 +25,7 @@ class SinkhornRule:
     def find(self, graph: Graph, tier: tuple[Rule, ...], log: Log) -> Iterator[Found]:
         """The longest chains: steps of a chain that was walked do not begin another."""
         walked: set[int] = set()
+        places: list[Found] = []
         for at in reversed(graph.by_name.get("div", [])):
             if id(at) in walked:
                 continue
@@ -31,7 +33,7 @@ class SinkhornRule:
             logits = _logits(graph, base)
             if len(steps) % 2 == 0 or logits is None:
                 if len(steps) > 1:
-                    log.refuse(self.name, f"{graph.function.name}:{at.loc}", "the chain does not begin with a softmax")
+                    log.refuse(self.name, f"{graph.function.name}:{at.loc}", _why(graph, len(steps), base, logits))
                 continue
             text = lookup(self.name).decompose
             assert text is not None
@@ -40,7 +42,16 @@ class SinkhornRule:
             if isinstance(found, str):
                 log.refuse(self.name, f"{graph.function.name}:{at.loc}", found)
             else:
-                yield found
+                places.append(found)
+        yield from settled(graph, self.name, places, log)
+
+
+def _why(graph: Graph, steps: int, base: Value, logits: Value | None) -> str:
+    if logits is not None:
+        return f"expected an odd number of divisions by sums after the softmax, found {steps}"
+    made = graph.producer(base)
+    found = place(made[0]) if made else f"the parameter {base.name}"
+    return f"expected softmax + eps before {steps} divisions by sums, found {found}"
 
 
 def _steps(graph: Graph, at: Op, walked: set[int]) -> tuple[list[float], Value]:

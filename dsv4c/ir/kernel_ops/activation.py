@@ -6,7 +6,7 @@ from math import inf
 
 from ..builder import cast, exp, largest, linear, maximum, minimum, total, unary
 from ..core import Value
-from .define import kernel
+from .define import kernel, shaped
 
 
 def sigmoid(x: Value) -> Value:
@@ -28,6 +28,7 @@ def softmax(logits: Value, axis: int = -1) -> Value:
 @kernel("silu(gate) * up in fp32, both clamped to the limit first (§1.3)", limit="V4's swiglu_limit; inf for none")
 def swiglu(gate: Value, up: Value, *, limit: float) -> Value:
     """``gate`` and ``up`` of one shape; silu(min(gate, limit)) * clamp(up, -limit, limit), one cast out."""
+    shaped("up", up, *gate.shape)
     g, u = cast(gate, "f32"), cast(up, "f32")
     if limit != inf:
         g, u = minimum(g, limit), maximum(minimum(u, limit), -limit)

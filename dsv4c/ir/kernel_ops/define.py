@@ -65,6 +65,12 @@ def trace_function(function: Callable[..., Any], operands: Sequence[TensorType],
         return b.done(*(out if isinstance(out, tuple) else (out,)))
 
 
+def shaped(what: str, value: Value, *shape: Extent) -> None:
+    """Refuse an operand of another shape, which broadcasting would let through: kernels index what the doc says."""
+    if value.shape != shape:
+        raise ShapeError(f"{what} is {value.type}, expected [{', '.join(map(str, shape))}]")
+
+
 def traced(op: Op) -> Function:
     """The decomposition of one kernel op where it stands."""
     return trace(op.name, tuple(o.tensor for o in op.operands), tuple(sorted(op.attrs.items())))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..builder import cast, linear, reshape, split, total
 from ..core import Value
 from .activation import sigmoid, softmax
-from .define import kernel
+from .define import kernel, shaped
 from .norm import rms_norm
 
 
@@ -52,6 +52,8 @@ def hyper_pre(
 ) -> tuple[Value, Value, Value]:
     """``x [B, S, n, d]`` to rows ``[B, S, d]``."""
     n, _ = _sizes(x)
+    shaped("base", base, (2 + n) * n)
+    shaped("scale", scale, 3)
     parts = zip(split(_mixes(x, fn, eps), n, n, n * n), split(scale, 1, 1, 1), split(base, n, n, n * n), strict=True)
     pre, post, comb = (m * s + t for m, s, t in parts)
     rows = _collapse(x, sigmoid(pre) + hc_eps)
@@ -71,4 +73,6 @@ def hyper_post(y: Value, x: Value, post: Value, mix: Value) -> Value:
 @kernel("Streams to rows before the final norm (§5, HyperHead)", eps="of the norm", hc_eps="added to the gates")
 def hyper_head(x: Value, fn: Value, base: Value, scale: Value, *, eps: float, hc_eps: float) -> Value:
     """``x [B, S, n, d]``, ``fn`` f32 ``[n, n d]``, ``base [n]``, ``scale [1]`` to rows ``[B, S, d]``."""
+    shaped("base", base, x.shape[-2])
+    shaped("scale", scale, 1)
     return _collapse(x, sigmoid(_mixes(x, fn, eps) * scale + base) + hc_eps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..builder import gather, reshape, topk, total, unary, where
 from ..core import Value
 from .activation import sigmoid, softmax, softplus
-from .define import kernel
+from .define import kernel, shaped
 from .positions import mask_from
 
 
@@ -26,6 +26,7 @@ def route_topk(
     scale: float,
 ) -> tuple[Value, Value]:  # fmt: skip
     """``logits`` f32 ``[tokens, E]``; ``bias`` f32 ``[E]`` counts for the choice only."""
+    shaped("the bias", bias, logits.shape[-1])
     scores = expert_scores(logits, scoring)
     biased = scores + bias
     if groups > 1:
