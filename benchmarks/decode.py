@@ -44,10 +44,15 @@ def main() -> None:
     for dtype in DTYPES:
         print(f"limit {dtype}: {active_bytes(dtype) / 1e6:.0f} MB of active weights, {floors[dtype]:.2f} ms")
     bf16, f32 = (fastest(found, taken, OURS, dtype) for dtype in ("bf16", "f32"))
-    bar("bf16: llama.cpp bf16 / dsv4c", over(fastest(found, taken, LLAMA, "bf16"), bf16), least=1.25)
-    bar("bf16: transformers' best of all / dsv4c", over(fastest(found, taken, TRANSFORMERS), bf16), least=3.5)
-    bar("bf16: limit / dsv4c", over(floors["bf16"], bf16), least=0.6)
-    bar("f32: llama.cpp f32 / dsv4c", over(fastest(found, taken, LLAMA, "f32"), f32), least=1.1)
+    bar("bf16: llama.cpp bf16 / dsv4c", over(fastest(found, taken, LLAMA, "bf16"), bf16), limits.steady, least=1.25)
+    bar(
+        "bf16: transformers' best of all / dsv4c",
+        over(fastest(found, taken, TRANSFORMERS), bf16),
+        limits.steady,
+        least=3.5,
+    )
+    bar("bf16: limit / dsv4c", over(floors["bf16"], bf16), limits.steady, least=0.6)
+    bar("f32: llama.cpp f32 / dsv4c", over(fastest(found, taken, LLAMA, "f32"), f32), limits.steady, least=1.1)
 
 
 def over(left: float | None, right: float | None) -> float | None:

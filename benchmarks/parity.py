@@ -38,9 +38,9 @@ def main() -> None:
     assert ours.logits is not None
     print(f"transformers {peer['new'].tolist()}\ndsv4c        {ours.tokens[0]}")
     error = np.abs(ours.logits[0] - peer["logits"]).max() / np.abs(peer["logits"]).max()
-    bar("largest difference / largest logit", float(error), most=1e-4)
+    bar("largest difference / largest logit", float(error), True, most=1e-4)
     same = sum(a == b for a, b in zip(ours.tokens[0], peer["new"], strict=True))
-    bar("new tokens that agree", float(same), least=o.new)
+    bar("new tokens that agree", float(same), True, least=o.new)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from .model import STORE
 
 SOURCE = Path(__file__).with_name("limits.cpp")
+STEADY = 1.25  # between measurements in one run; a quiet virtual machine stays within about 1.1
 # In a process of its own, because numpy's BLAS takes its threads from the environment when it is loaded.
 SGEMM = """
 import time, numpy as np
@@ -26,11 +27,15 @@ print(2 * 2048**3 / min(times) / 1e9)
 
 @dataclass(frozen=True)
 class Limits:
-    """``read`` in GB/s over 1 GiB; ``sgemm`` and ``fma`` in GFLOP/s, of numpy's BLAS and of a loop in registers."""
+    """``read`` in GB/s over 1 GiB; ``sgemm`` and ``fma`` in GFLOP/s, of numpy's BLAS and of a loop in registers.
+
+    ``spread`` is the largest ratio between two measurements that went in: 1 on a machine that nobody else uses.
+    """
 
     read: float
     sgemm: float
     fma: float
+    spread: float = 1.0
 
     @property
     def gemm(self) -> float:
@@ -39,7 +44,14 @@ class Limits:
 
     def best(self, other: Limits) -> Limits:
         """The better figures of two measurements: what disturbs one only ever makes it smaller."""
-        return Limits(max(self.read, other.read), max(self.sgemm, other.sgemm), max(self.fma, other.fma))
+        pairs = ((self.read, other.read), (self.sgemm, other.sgemm), (self.fma, other.fma))
+        ratios = [max(pair) / min(pair) for pair in pairs]
+        return Limits(*map(max, pairs), max(self.spread, other.spread, *ratios))
+
+    @property
+    def steady(self) -> bool:
+        """Whether the machine was left alone, so that ratios between engines mean something."""
+        return self.spread <= STEADY
 
     def __str__(self) -> str:
         return f"read {self.read:.1f} GB/s, sgemm {self.sgemm:.0f} and FMA {self.fma:.0f} GFLOP/s"
