@@ -54,7 +54,7 @@ def fused(module: Module) -> Module:
 def test_sinkhorn_is_matched_in_steps_not_in_paths(benchmark: Any, visits: list[int]) -> None:
     fused(benchmark.many_steps(3))  # draws the pictures
     counts = []
-    for steps in (10, 20, 40, 80):
+    for steps in (11, 22, 44, 88):  # none that a model has: what was proven once is not proven again
         visits[0] = 0
         assert [op.name for op in fused(benchmark.many_steps(steps)).functions["step"].ops] == ["sinkhorn"]
         counts.append(visits[0] / steps)
