@@ -8,6 +8,7 @@ from .canonicalize import Canonicalize
 from .fuse_hyper_connections import FuseHyperConnections
 from .fuse_kernels import FuseKernels
 from .fuse_mla_projections import FuseMlaProjections
+from .inline import Inline
 from .partition_experts import PartitionExperts
 from .rewrite_sparse_attention import RewriteSparseAttention
 from .specialize import Specialize
@@ -21,4 +22,5 @@ PASSES: tuple[type[Pass], ...] = (
     AbsorbMla,
     FuseMlaProjections,
     PartitionExperts,
+    Inline,
 )

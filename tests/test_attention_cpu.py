@@ -26,8 +26,9 @@ from dsv4c.targets.cpu.runner import Runner, aligned
 from dsv4c.targets.tvm.attention.tuning import CHUNK_ROWS
 from dsv4c.targets.tvm.build import build_library
 from dsv4c.targets.tvm.host import set_threads
-from dsv4c.targets.tvm.lower import KernelTable, lower
+from dsv4c.targets.tvm.lower import lower
 from dsv4c.targets.tvm.packing import pack_function
+from dsv4c.targets.tvm.table import KernelTable
 from dsv4c.targets.tvm.templates import LOWER, has_template
 
 B, S, T, N = symbol("B"), symbol("S"), symbol("T"), symbol("N")

@@ -27,7 +27,8 @@ from dsv4c.plan import Launch, Plan
 from dsv4c.targets.cpu.runner import Runner, aligned
 from dsv4c.targets.tvm.build import build_library
 from dsv4c.targets.tvm.host import set_threads
-from dsv4c.targets.tvm.lower import KernelTable, lower
+from dsv4c.targets.tvm.lower import lower
+from dsv4c.targets.tvm.table import KernelTable
 from dsv4c.targets.tvm.templates import LOWER, has_template
 
 B, S, T, R = symbol("B"), symbol("S"), symbol("T"), symbol("R")

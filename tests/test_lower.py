@@ -25,8 +25,9 @@ from dsv4c.ir.verify import verify_function
 from dsv4c.targets.cpu.runner import Runner, aligned
 from dsv4c.targets.tvm.build import build_library
 from dsv4c.targets.tvm.host import set_threads
-from dsv4c.targets.tvm.lower import KernelTable, lower
+from dsv4c.targets.tvm.lower import lower
 from dsv4c.targets.tvm.packing import pack_function
+from dsv4c.targets.tvm.table import KernelTable
 from dsv4c.targets.tvm.templates import LOWER
 
 FLOATS, WHOLE = ("f32", "bf16", "f16"), ("i8", "i32", "i64")

@@ -46,7 +46,8 @@ from dsv4c.passes.partition_experts import PartitionExperts
 from dsv4c.passes.placement import Placement, place
 from dsv4c.passes.spread import Partial, Split, SplitError, Spread
 from dsv4c.passes.traffic import link_bytes
-from dsv4c.targets.tvm.lower import KernelTable, lower
+from dsv4c.targets.tvm.lower import lower
+from dsv4c.targets.tvm.table import KernelTable
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {

@@ -19,7 +19,8 @@ from dsv4c.models.config import Indexer, Moe, Rope, V4Config, Yarn
 from dsv4c.targets.tvm.host import cpu_features, host_target, missing_features, set_threads
 from dsv4c.targets.tvm.kernels import NR, Kernel, argmax, cumsum, expr, gemm, grouped, merge, pack, scatter, topk
 from dsv4c.targets.tvm.loops import Nest
-from dsv4c.targets.tvm.lower import KernelTable, lower
+from dsv4c.targets.tvm.lower import lower
+from dsv4c.targets.tvm.table import KernelTable
 from dsv4c.targets.tvm.templates import LOWER
 
 BF16 = ml_dtypes.bfloat16

@@ -32,7 +32,8 @@ def emit(module: Module, entries: tuple[str, ...], folder: Path) -> Emitted:
 
     from ..tvm.build import build_library
     from ..tvm.host import cpu_features
-    from ..tvm.lower import KernelTable, lower
+    from ..tvm.lower import lower
+    from ..tvm.table import KernelTable
     from ..tvm.templates import LOWER, has_template
     from .runner import usable_cpus
 

@@ -5,7 +5,7 @@ Arguments of a kernel are its input buffers in order of first use, the output, t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tvm import tirx
@@ -19,7 +19,8 @@ from dsv4c.ir.types import TensorType
 
 from .elements import Elements, concat_begins, used_extents
 from .fusion import Fusion
-from .kernels.kernel import Kernel, finish
+from .kernels.kernel import Arg, Kernel, Source, finish
+from .rows.emit import each, loop
 from .scalar import DTYPE, NARROW, Expr, convert, int64, number, stored
 from .schedules import SCHEDULES, schedule_map
 
@@ -90,7 +91,23 @@ class Nest:
         before = self._write(name)
         sch = Schedule(before)
         SCHEDULES.get(self.op.name, schedule_map)(sch, self.op)
-        return finish(before, sch, name)
+        kernel = finish(before, sch, name)
+        return kernel if self.op.name in SCHEDULES else replace(kernel, source=self._source())
+
+    def _source(self) -> Source:
+        """The map row by row, in plain loops: as a part of a larger kernel it is short."""
+        names = {str(s): f"n{i}" for i, s in enumerate(self.scalars)}
+        shapes = [(f"x{i}", shape, value.dtype) for i, (value, shape) in enumerate(self.inputs)]
+        shapes.append(("out", self.out.shape or (1,), self.out.dtype))
+        args = tuple(Arg(n, tuple(x if isinstance(x, int) else names[str(x)] for x in s), d) for n, s, d in shapes)
+
+        def body(k: Any) -> None:
+            def load(value: Value, shape: Shape) -> Any:
+                return getattr(k, f"x{self.signature.load(value, shape)}")
+
+            write_rows(Elements(self.fusion, self.out, load, lambda s: getattr(k, names[s])), self.out, k.out)
+
+        return Source(args, dict.fromkeys(names.values()), body)
 
     def _write(self, name: str) -> Any:
         with IRBuilder() as ib:
@@ -141,6 +158,25 @@ def _vars(loops: Any) -> list[Any]:
 def write_map(nest: Nest, e: Elements, out: Any) -> None:
     """out[i] = expression, one block."""
     _store_block("map", e, nest.out.tensor, out, lambda index: e.at(nest.out, index))
+
+
+def write_rows(e: Elements, value: Value, out: Any) -> None:
+    """out[i] = expression, in loops over rows and along each of them."""
+    *lead, width = _extents(e, value.shape or (1,))
+    rows: Expr = int64(1)
+    for extent in lead:
+        rows = rows * extent
+
+    def row(r: Expr) -> None:
+        index: list[Expr] = []
+        for extent in reversed(lead):
+            index.insert(0, r % extent)
+            r = r // extent
+        with loop(0, width) as i:
+            at = [*index, i]
+            T.buffer_store(out, stored(e.at(value, at if value.shape else []), value.dtype), at)
+
+    each(rows, width, row)
 
 
 def _store_block(name: str, e: Elements, type_: TensorType, out: Any, element: Any, offset: Any = None) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any
 
 from dsv4c.ir.core import Function, IRError, Module, Op, Value, located
@@ -15,25 +13,11 @@ from dsv4c.ir.types import BITS, COMPUTE_FLOATS, TensorType, children, is_linear
 from dsv4c.plan import CallSite, Launch, Plan, PlanFunction, Ref, RefTree, View
 
 from .fusion import STRUCTURAL, Fusion
-from .kernels.kernel import Kernel
+from .joining import Marked, flat, groups, joined, key
 from .loops import Nest
 from .memory import assign_slots
 from .scalar import DTYPE
-
-
-@dataclass
-class KernelTable:
-    """Kernels by name; equal work is built once. Names come from a hash of what the kernel computes."""
-
-    kernels: dict[str, Kernel] = field(default_factory=dict)
-
-    def get(self, stem: str, text: str, build: Callable[[str], Kernel]) -> str:
-        """The name of the kernel that computes ``text``, built when it is new."""
-        name = f"{stem}_{sha256(text.encode()).hexdigest()[:10]}"
-        if name not in self.kernels:
-            self.kernels[name] = build(name)
-        return name
-
+from .table import KernelTable
 
 Templates = Mapping[str, Callable[["FunctionLowering", Op], None]]
 
@@ -49,6 +33,7 @@ def lower(module: Module, entries: tuple[str, ...], table: KernelTable, template
         if name in wanted:
             _refuse_collectives(function)
             plan.functions[name] = FunctionLowering(module, function, plan, table, templates).run()
+    table.keep({s.kernel for f in plan.functions.values() for s in f.steps if isinstance(s, Launch)})
     return plan
 
 
@@ -82,6 +67,7 @@ class FunctionLowering:
         self.temps: dict[str, tuple[Extent, str]] = {}
         self.places: dict[int, RefTree] = {id(p): Ref("param", p.name) for p in function.params}
         self.loc = ""
+        self._marked: list[Marked] = []
         self._alive: list[Value] = []  # places are filed under ids, so no value of a template's own may die
 
     def run(self) -> PlanFunction:
@@ -89,18 +75,36 @@ class FunctionLowering:
         self._reserve_results()
         for op in self.function.ops:
             self.loc = op.loc
+            first, temps = len(self.steps), len(self.temps)
             self.lower_op(op)
+            self._mark(first, temps, [self.places[id(r)] for r in op.results if id(r) in self.places])
+        first = len(self.steps)
         results = tuple(self._result(i, r) for i, r in enumerate(self.function.results))
-        buffers, slots = assign_slots(self.steps, {n: (c * BITS[d] // 8, c, d) for n, (c, d) in self.temps.items()})
+        self._mark(first, len(self.temps), list(results))
+        steps = self._joined()
+        buffers, slots = assign_slots(steps, {n: (c * BITS[d] // 8, c, d) for n, (c, d) in self.temps.items()})
         return PlanFunction(
             self.function.name,
             self.function.symbols,
-            tuple(self.steps),
+            tuple(steps),
             buffers,
             slots,
             results,
             self.function.requires,
         )
+
+    def _mark(self, first: int, temps: int, made: list[RefTree]) -> None:
+        """Note what the steps from ``first`` on may write: the results at hand and temporaries that are new."""
+        new = [Ref("temp", name) for name in list(self.temps)[temps:]]
+        writes = frozenset(key(ref) for tree in (*made, *new) for ref in flat(tree))
+        self._marked += [Marked(step, writes) for step in self.steps[first:]]
+
+    def _joined(self) -> list[Launch | CallSite]:
+        """The steps, row kernels joined."""
+        out: list[Launch | CallSite] = []
+        for members in groups(self._marked, self.table):
+            out.append(members[0].step if len(members) == 1 else joined(members, self.table))
+        return out
 
     def _reserve_results(self) -> None:
         """A tensor result is written straight into the memory that the caller provides."""

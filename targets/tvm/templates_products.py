@@ -11,13 +11,13 @@ from dsv4c.ir.types import TensorType
 from dsv4c.plan import Ref, View
 
 from .host import cpu_features
-from .kernels.expert_order import expert_order
 from .kernels.gemm import NR
 from .lower import FunctionLowering
 from .products.experts import gated_experts, gated_linear, linear_experts
 from .products.linear import linear
 from .products.registers import HELD, STEP
 from .rows.combine import combine
+from .rows.order import expert_order
 from .templates_rows import Template, kernel, known, number, out_view
 from .weights import weight_ref
 
@@ -94,7 +94,7 @@ def lower_experts(f: FunctionLowering, op: Op) -> None:
     offsets, slot, source = (_ints(count) for count in (experts + 1, pairs, pairs))
     name = kernel(f, expert_order, k=k, experts=experts, tokens=known(tokens))
     made = tuple(out_view(f, v, v.shape) for v in (offsets, slot, source))
-    f.launch(name, (f.view(chosen, (tokens, k)), f.view(live, (tokens,)), *made), (tokens, k, experts))
+    f.launch(name, (f.view(chosen, (tokens, k)), f.view(live, (tokens,)), *made), (tokens, pairs))
     hidden, back = (Value(TensorType((pairs, n), x.dtype)) for n in (inner, number(width)))
     common: dict[str, Any] = {"experts": experts, "out": x.dtype, "pairs": known(pairs)}
     form = product_form(x, gate)

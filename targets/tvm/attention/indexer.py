@@ -14,10 +14,10 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from ..kernels.kernel import Kernel
+from ..kernels.kernel import Arg, Kernel
 from ..kernels.order import LOWEST
 from ..products.registers import ramp, with_llvm
-from ..rows.emit import Arg, build, choose, f32, load, loop
+from ..rows.emit import build, choose, f32, load, loop
 from ..scalar import Expr, int64
 from .select import STEP, select
 from .tuning import CHUNK, LANES, SCORED, SHARES, SPLIT_FROM, SUMS, TILE

@@ -8,9 +8,9 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from ..kernels.kernel import Kernel
+from ..kernels.kernel import Arg, Kernel
 from ..products.registers import ramp, with_llvm
-from ..rows.emit import Arg, build, load, loop
+from ..rows.emit import build, load, loop
 from ..scalar import Expr, int64, rounded
 from .flash import ALWAYS, NEVER, Task
 from .picks import distinct

@@ -12,9 +12,9 @@ from typing import Any
 
 from tvm import tirx
 
-from ..kernels.kernel import Kernel
+from ..kernels.kernel import Arg, Kernel
 from ..products.registers import with_llvm
-from ..rows.emit import Arg, build, choose
+from ..rows.emit import build, choose
 from ..scalar import Expr, int64
 from .flash import ALWAYS, NEVER, Task
 from .picks import distinct

@@ -9,8 +9,9 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
+from ..kernels.kernel import Arg
 from ..products.registers import ramp
-from ..rows.emit import Arg, loop
+from ..rows.emit import loop
 from ..scalar import Expr, int64
 from .tuning import LANES, ROWS, WIDE
 

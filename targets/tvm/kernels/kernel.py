@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tvm import IRModule, tirx
 from tvm.s_tir import Schedule
@@ -13,13 +14,39 @@ ITEM_BYTES = {"float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int64": 8,
 
 
 @dataclass(frozen=True)
+class Arg:
+    """A buffer argument: extents are numbers or names of sizes."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Arguments, sizes (those that are None are scalar arguments), and a body that gets both as attributes.
+
+    `llvm` is text that the body calls, empty for most.
+    """
+
+    args: tuple[Arg, ...]
+    sizes: Mapping[str, int | None]
+    body: Callable[[Any], None]
+    llvm: str = ""
+
+
+@dataclass(frozen=True)
 class Kernel:
-    """A kernel before and after scheduling; `trace` replays the one into the other."""
+    """A kernel before and after scheduling; `trace` replays the one into the other.
+
+    `source` is what a row kernel was written from, so that several can be written as one.
+    """
 
     name: str
     before: tirx.PrimFunc
     after: tirx.PrimFunc
     trace: str
+    source: Source | None = None
 
     @property
     def params(self) -> tuple[str, ...]:

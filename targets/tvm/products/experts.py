@@ -16,9 +16,9 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from ..kernels.gemm import NR
-from ..kernels.kernel import Kernel
+from ..kernels.kernel import Arg, Kernel
 from ..rows.activation import gated
-from ..rows.emit import Arg, build, choose, loop, narrow
+from ..rows.emit import build, choose, loop, narrow
 from ..scalar import Expr, int64, stored
 from .registers import HELD, STEP, add_products, fetch, fold, staged, sums, with_llvm
 from .tuning import LANES, SERIAL_BELOW, TILES

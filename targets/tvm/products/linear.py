@@ -16,8 +16,8 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from ..kernels.gemm import NR
-from ..kernels.kernel import Kernel
-from ..rows.emit import Arg, build, choose, loop, narrow
+from ..kernels.kernel import Arg, Kernel
+from ..rows.emit import build, choose, loop, narrow
 from ..scalar import Expr, int64, stored
 from .registers import HELD, STEP, add_products, fetch, fold, staged, sums, with_llvm
 from .tuning import LANES, SERIAL_BELOW, TILES, Tile

@@ -7,6 +7,7 @@ Forms of operands:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import tvm
@@ -42,12 +43,15 @@ declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
 
 def with_llvm(kernel: Kernel, form: str) -> Kernel:
     """The kernel with the LLVM text that its steps call."""
-    text = tvm.ir.StringImm(_PREFETCH + (_LLVM if form == "dot" else ""))
+    text = _PREFETCH + (_LLVM if form == "dot" else "")
+    source = replace(kernel.source, llvm=text) if kernel.source else None
+    return Kernel(kernel.name, importing(kernel.before, text), importing(kernel.after, text), kernel.trace, source)
 
-    def attached(func: Any) -> Any:
-        return func.with_body(tirx.AttrStmt(tvm.ir.StringImm("x"), "pragma_import_llvm", text, func.body))
 
-    return Kernel(kernel.name, attached(kernel.before), attached(kernel.after), kernel.trace)
+def importing(func: Any, text: str) -> Any:
+    """The function with LLVM text at its side."""
+    held = tvm.ir.StringImm(text)
+    return func.with_body(tirx.AttrStmt(tvm.ir.StringImm("x"), "pragma_import_llvm", held, func.body))
 
 
 def ramp(begin: Expr | int) -> Expr:

@@ -8,9 +8,9 @@ from typing import Any
 from tvm import tirx
 
 from ..kernels import expr
-from ..kernels.kernel import Kernel
+from ..kernels.kernel import Arg, Kernel
 from ..scalar import Expr
-from .emit import Arg, build, each, f32, load, store, vectors
+from .emit import build, each, f32, load, store, vectors
 from .tuning import HEAVY
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from tvm import tirx
 
-from ..kernels.kernel import Kernel
+from ..kernels.kernel import Arg, Kernel
 from ..scalar import Expr, int64
-from .emit import Arg, build, copy, each, loop, vectors
+from .emit import build, copy, each, loop, vectors
 
 
 def append(

@@ -7,9 +7,9 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from ..kernels.kernel import Kernel
+from ..kernels.kernel import Arg, Kernel
 from ..scalar import Expr, int64
-from .emit import Arg, build, each, f32, load, local, loop, store, vectors
+from .emit import build, each, f32, load, local, loop, store, vectors
 
 
 def combine(name: str, *, n: int, k: int, dtype: str, tokens: int | None, rows: int | None) -> Kernel:

@@ -9,10 +9,10 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from ..kernels import expr
-from ..kernels.kernel import Kernel
+from ..kernels.kernel import Arg, Kernel
 from ..scalar import Expr, int64
 from .cache import write_token
-from .emit import Arg, build, choose, each, f32, lanes, load, local, loop, narrow, scalar, store, vectors
+from .emit import build, choose, each, f32, lanes, load, local, loop, narrow, scalar, store, vectors
 from .norm import inverse_rms, weighted
 from .rope import angle, constants, turned
 from .tuning import HEAVY, LANES

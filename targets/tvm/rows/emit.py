@@ -5,8 +5,9 @@ Numbers of narrow floats are f32 inside; ``store`` rounds them once. Positions a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
 from ..kernels import expr
-from ..kernels.kernel import ITEM_BYTES, Kernel, finish
+from ..kernels.kernel import ITEM_BYTES, Arg, Kernel, Source, finish
 from ..scalar import DTYPE, NARROW, Expr, int64, rounded, stored
 from .tuning import LANES, PARALLEL_FROM, SUM_LANES
 
@@ -25,33 +26,43 @@ Body = Callable[[Expr], None]
 Element = Callable[[Expr], Expr]
 
 
-@dataclass(frozen=True)
-class Arg:
-    """A buffer argument: extents are numbers or names of sizes."""
-
-    name: str
-    shape: tuple[int | str, ...]
-    dtype: str
-
-
 def build(name: str, args: Sequence[Arg], sizes: Mapping[str, int | None], body: Callable[[Any], None]) -> Kernel:
     """The kernel whose ``body`` gets buffers and sizes as attributes; sizes given as None are scalar arguments."""
-    with IRBuilder() as ib:
-        with T.prim_func(s_tir=True):
-            T.func_name(name)
-            T.func_attr({"tirx.noalias": True, "global_symbol": name})
-            bound = {key: tirx.Var(key, "int64") if n is None else int64(n) for key, n in sizes.items()}
-            scope = SimpleNamespace(**bound)
-            for arg in args:
-                shape = [bound[e] if isinstance(e, str) else int64(e) for e in arg.shape]
-                dtype = DTYPE[arg.dtype]
-                setattr(scope, arg.name, T.arg(arg.name, T.Buffer(shape, dtype, align=ITEM_BYTES[dtype])))
-            for key, n in sizes.items():
-                if n is None:
-                    T.arg(key, bound[key])
-            body(scope)
-        func = ib.get()
-    return finish(func, Schedule(func), name)
+    source = Source(tuple(args), sizes, body)
+    with prim_func(name) as ib:
+        bound = {key: tirx.Var(key, "int64") if n is None else int64(n) for key, n in sizes.items()}
+        buffers = {arg.name: T.arg(arg.name, buffer_type(arg, bound)) for arg in args}
+        for key, n in sizes.items():
+            if n is None:
+                T.arg(key, bound[key])
+        body(SimpleNamespace(**bound, **buffers))
+    return finished(ib, name, source)
+
+
+@contextmanager
+def prim_func(name: str) -> Iterator[IRBuilder]:
+    """A kernel being written."""
+    with IRBuilder() as ib, T.prim_func(s_tir=True):
+        T.func_name(name)
+        T.func_attr({"tirx.noalias": True, "global_symbol": name})
+        yield ib
+
+
+def finished(ib: IRBuilder, name: str, source: Source | None = None) -> Kernel:
+    """What was written, as a kernel that needs no schedule."""
+    func = ib.get()
+    return replace(finish(func, Schedule(func), name), source=source)
+
+
+def buffer_type(arg: Arg, sizes: Mapping[str, Expr]) -> Any:
+    """The buffer of an argument."""
+    dtype = DTYPE[arg.dtype]
+    return T.Buffer(extents(arg, sizes), dtype, align=ITEM_BYTES[dtype])
+
+
+def extents(arg: Arg, sizes: Mapping[str, Expr]) -> list[Expr]:
+    """The shape of an argument."""
+    return [sizes[e] if isinstance(e, str) else int64(e) for e in arg.shape]
 
 
 def f32(value: float) -> Expr:

@@ -11,12 +11,12 @@ from tvm.script.ir_builder import tirx as T
 
 from ..kernels import expr
 from ..kernels.gemm import NR
-from ..kernels.kernel import Kernel
+from ..kernels.kernel import Arg, Kernel
 from ..products.registers import add_products, fold, sums, with_llvm
 from ..products.tuning import TILES
 from ..scalar import Expr, int64
 from .activation import sigmoid
-from .emit import Arg, build, choose, each, f32, lanes, load, local, loop, store, total, vectors
+from .emit import build, choose, each, f32, lanes, load, local, loop, store, total, vectors
 from .tuning import LANES, PARALLEL_FROM
 
 ROWS = 8  # tokens of a product's register tile

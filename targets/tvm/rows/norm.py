@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..kernels import expr
-from ..kernels.kernel import Kernel
+from ..kernels.kernel import Arg, Kernel
 from ..scalar import Expr
-from .emit import Arg, Element, build, each, f32, load, narrow, scalar, store, total, vectors
+from .emit import Element, build, each, f32, load, narrow, scalar, store, total, vectors
 
 
 def inverse_rms(width: int, element: Element, eps: float) -> Any:

@@ -8,9 +8,9 @@ from typing import Any
 from tvm.script.ir_builder import tirx as T
 
 from ..kernels import expr
-from ..kernels.kernel import Kernel
+from ..kernels.kernel import Arg, Kernel
 from ..scalar import Expr, int64
-from .emit import Arg, build, copy, each, f32, load, local, loop, scalar, store, vectors
+from .emit import build, copy, each, f32, load, local, loop, scalar, store, vectors
 from .norm import inverse_rms, weighted
 from .tuning import HEAVY
 

@@ -9,10 +9,10 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from ..kernels import expr
-from ..kernels.kernel import Kernel
+from ..kernels.kernel import Arg, Kernel
 from ..scalar import Expr, int64
 from .activation import sigmoid
-from .emit import Arg, build, choose, each, f32, largest, local, loop, scalar, total, vectors
+from .emit import build, choose, each, f32, largest, local, loop, scalar, total, vectors
 from .tuning import HEAVY
 
 NONE = -3.0e38  # below every score that can be chosen
