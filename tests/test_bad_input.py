@@ -540,7 +540,7 @@ def test_artefact_made_of_parts_that_cannot_be(
         ("module.dsir", b"\xff", "copy/module.dsir: not a text file"),
         (
             "module.dsir", b"module m entry f\nfunc f(%x: f32[N]) {\n  return %x\n}\n",
-            "copy/module.dsir: has no function hyper_pre, which the plan has; compile again",
+            "copy/module.dsir: has no function attention_window, which the plan has; compile again",
         ),
         ("vectors/logits.npy", b"", "copy/vectors/logits.npy: is not a test vector"),
     ],

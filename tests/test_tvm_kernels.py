@@ -403,6 +403,9 @@ class Recorded(KernelTable):
             self.nests[name] = build.__self__
         return name
 
+    def keep(self, names):
+        """All of them: what became a part of a joined kernel has a schedule of its own too."""
+
 
 TINY = V4Config(
     "deepseek_v4", 128, 64, 5, 4, 32, 24, 8, ("window", "csa", "hca", "csa", "hca"), 4, 8, ("hash",) + ("learned",) * 4,

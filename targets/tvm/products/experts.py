@@ -21,7 +21,7 @@ from ..rows.activation import gated
 from ..rows.emit import build, choose, loop, narrow
 from ..scalar import Expr, int64, stored
 from .registers import HELD, STEP, add_products, fetch, fold, staged, sums, with_llvm
-from .tuning import LANES, SERIAL_BELOW, TILES
+from .tuning import LANES, RUN, SERIAL_BELOW, TILES
 
 Epilogue = Callable[[list[Expr]], Expr]  # of one element: from the sums of each product to the result
 
@@ -47,17 +47,20 @@ class _Products:
 
     def write(self, span: Callable[[Expr], tuple[Expr, Expr]]) -> None:
         """Every panel of every expert; ``span`` gives the first pair of an expert and how many it has."""
-        across = -(-self.n // NR)
-        small = self.experts == 1 and across * self.steps * NR * 4 * len(self.panels) < SERIAL_BELOW
-        with (T.serial if small else T.parallel)(int64(0), int64(across * self.experts)) as task:
-            p, e = task // int64(self.experts), task % int64(self.experts)
-            begin, count = span(e)
-            panel = e * int64(across) + p
-            choose(
-                int64(1) == count,
-                lambda: self._single(panel, p, begin),
-                lambda: self._tiles(panel, p, begin, count),
-            )
+        across, bytes_ = -(-self.n // NR), self.steps * NR * 4
+        run = min(across, -(-RUN // bytes_))
+        small = self.experts == 1 and across * bytes_ * len(self.panels) < SERIAL_BELOW
+        with (T.serial if small else T.parallel)(int64(0), int64(-(-across // run))) as share:
+            with loop(0, self.experts) as e:
+                begin, count = span(e)
+                last = tirx.min(int64(across), (share + int64(1)) * int64(run))
+                with loop(share * int64(run), tirx.Select(count == int64(0), share * int64(run), last)) as p:
+                    panel = e * int64(across) + p
+                    choose(
+                        int64(1) == count,
+                        lambda p=p, panel=panel: self._single(panel, p, begin),
+                        lambda p=p, panel=panel: self._tiles(panel, p, begin, count),
+                    )
 
     def _single(self, panel: Expr, p: Expr, pair: Expr) -> None:
         """One row: chains of sums hide the latency of one."""

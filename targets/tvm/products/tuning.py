@@ -7,6 +7,8 @@ from dataclasses import dataclass
 LANES = 16  # f32 lanes of a 512-bit register
 SERIAL_BELOW = 1 << 16  # bytes of weights that one thread reads sooner than a second one wakes up
 
+RUN = 1 << 17  # bytes of an expert that one task reads in a row
+
 
 @dataclass(frozen=True)
 class Tile:
