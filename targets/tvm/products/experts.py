@@ -50,17 +50,20 @@ class _Products:
         across, bytes_ = -(-self.n // NR), self.steps * NR * 4
         run = min(across, -(-RUN // bytes_))
         small = self.experts == 1 and across * bytes_ * len(self.panels) < SERIAL_BELOW
-        with (T.serial if small else T.parallel)(int64(0), int64(-(-across // run))) as share:
-            with loop(0, self.experts) as e:
-                begin, count = span(e)
-                last = tirx.min(int64(across), (share + int64(1)) * int64(run))
-                with loop(share * int64(run), tirx.Select(count == int64(0), share * int64(run), last)) as p:
-                    panel = e * int64(across) + p
-                    choose(
-                        int64(1) == count,
-                        lambda p=p, panel=panel: self._single(panel, p, begin),
-                        lambda p=p, panel=panel: self._tiles(panel, p, begin, count),
-                    )
+        parts = (T.serial if small else T.parallel)(int64(0), int64(-(-across // run)))
+        with parts as part, loop(0, self.experts) as e:
+            begin, count = span(e)
+            first = part * int64(run)
+            stop = tirx.min(int64(across), first + int64(run))
+            with loop(first, tirx.Select(count == int64(0), first, stop)) as p:
+                self._panel(e * int64(across) + p, p, begin, count)
+
+    def _panel(self, panel: Expr, p: Expr, begin: Expr, count: Expr) -> None:
+        choose(
+            int64(1) == count,
+            lambda: self._single(panel, p, begin),
+            lambda: self._tiles(panel, p, begin, count),
+        )
 
     def _single(self, panel: Expr, p: Expr, pair: Expr) -> None:
         """One row: chains of sums hide the latency of one."""
