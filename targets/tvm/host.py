@@ -71,6 +71,8 @@ def set_threads(n: int) -> None:
     TVM reads the upper limit once, from the environment, when a thread first starts a parallel loop.
     """
     os.environ.setdefault("TVM_NUM_THREADS", str(max(n, os.cpu_count() or 1)))
+    # TVM would pin its workers but not this thread, which then may be put on the CPU of one of them.
+    os.environ.setdefault("TVM_BIND_THREADS", "0")
     big_cores_first = 1
     tvm.get_global_func("runtime.config_threadpool")(big_cores_first, n)
     actual = tvm.get_global_func("runtime.NumThreads")()
