@@ -42,9 +42,14 @@ ALIGN = 64  # bytes: weights begin where a vector load may
 Array = np.ndarray[Any, Any]
 
 
-def write_json(path: Path, data: Any) -> None:
+def json_text(data: Any) -> str:
     """JSON in the one spelling that every run writes."""
-    path.write_text(json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def write_json(path: Path, data: Any) -> None:
+    """A file of such JSON."""
+    path.write_text(json_text(data))
 
 
 @contextmanager

@@ -53,10 +53,20 @@ class Emitted:
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """A tuning file: what it holds, and its name for messages."""
+
+    content: Mapping[str, Any]
+    where: str
+
+
+@dataclass(frozen=True)
 class Target:
     """A kind of machine.
 
-    ``emit(module, entries, folder)`` writes kernels and build products below ``folder``. ``pack(module, stored, form)``
+    ``emit(module, entries, folder, tuned)`` writes kernels and build products below ``folder``; ``tuned`` may be None.
+    ``tune(module, entries, progress)`` measures the content of a tuning file; None where there is nothing to choose.
+    ``pack(module, stored, form)``
     gives the weights function for a layout that the plan asks for, ``unpack`` undoes it. ``open(folder, facts,
     threads)`` gives the runner, or a UserError when this machine cannot run it. ``pipeline`` are the passes that run
     before ``emit``, in their order.
@@ -64,11 +74,12 @@ class Target:
 
     name: str
     doc: str
-    emit: Callable[[Module, tuple[str, ...], Path], Emitted]
+    emit: Callable[[Module, tuple[str, ...], Path, Tuned | None], Emitted]
     pack: Callable[[Module, TensorType, str], Function]
     unpack: Callable[[Array, str, TensorType], Array]
     open: Callable[[Path, Mapping[str, Any], int | None], Runner]
     pipeline: tuple[Pass, ...] = ()
+    tune: Callable[[Module, tuple[str, ...], Callable[[str], None]], Mapping[str, Any]] | None = None
 
 
 def target_names() -> list[str]:

@@ -28,6 +28,7 @@ from .passes import opt_command, passes_command
 from .run import run_command
 from .tables import models_command, ops_command, targets_command
 from .text import parse_command, print_command
+from .tune import tune_command
 from .verify import verify_command
 
 BROKEN_PIPE = 141  # as a shell reports a process that SIGPIPE ended
@@ -39,7 +40,7 @@ BROKEN_PIPE = 141  # as a shell reports a process that SIGPIPE ended
     commands=[
         models_command, targets_command, ops_command, inspect_command, compile_command, run_command, verify_command,
         print_command, parse_command, export_command, passes_command, opt_command,
-        bisect_command, reduce_command,
+        bisect_command, reduce_command, tune_command,
     ],
 )  # fmt: skip
 @click.version_option(package_name="dsv4c", message="%(prog)s %(version)s")

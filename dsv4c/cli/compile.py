@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 @dtype_option
 @click.option("--max-context", type=int, metavar="N", help="Longest sequence in tokens; the model's limit by default.")
 @click.option("--force", is_flag=True, help="Replace an artefact that is there already.")
+@click.option("--tuned", type=click.Path(path_type=Path), metavar="FILE", help="Schedules that dsv4c tune found.")
 @explain_option
 @no_verify_option
 @json_option
 def compile_command(
     spec: str, target: str, out: Path, no_weights: bool, dtype: str | None, max_context: int | None, force: bool,
-    explain: bool, no_verify: bool, as_json: bool,
+    tuned: Path | None, explain: bool, no_verify: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compile a model into a folder that can be run.
 
@@ -45,7 +46,7 @@ def compile_command(
     with progress_line() as progress:
         compile_model(
             spec, out, target=target, dtype=dtype, max_context=max_context, weights=not no_weights, force=force,
-            prove=explain and not no_verify, progress=progress, report=outcomes.append,
+            prove=explain and not no_verify, tuned=tuned, progress=progress, report=outcomes.append,
         )  # fmt: skip
     made = {**_summary(out), "seconds": round(perf_counter() - start, 3)}
     if as_json:

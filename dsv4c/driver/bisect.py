@@ -92,7 +92,7 @@ def _kernels(module: Module, target: Target) -> list[Row]:
     names = tuple(entries(module))
     with TemporaryDirectory(prefix="dsv4c-") as scratch:
         folder = Path(scratch)
-        emitted = target.emit(module, names, folder)
+        emitted = target.emit(module, names, folder, None)
         (folder / MODULE).write_text(to_text(module))
         write_json(folder / PLAN, plan_to_json(emitted.plan))
         shapes = {p.name + "." + path: t for p in module.functions[names[-1]].params for path, t in leaves(p.type)}

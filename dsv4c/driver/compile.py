@@ -24,7 +24,7 @@ from dsv4c.models.build import build_module
 from dsv4c.models.config import Config
 from dsv4c.plan import Plan
 from dsv4c.plan_json import plan_to_json
-from dsv4c.targets.target import Emitted, Target, find_target
+from dsv4c.targets.target import Emitted, Target, Tuned, find_target
 
 from .explain import Outcome, run_pipeline
 from .options import settings_of
@@ -33,6 +33,7 @@ from .vectors import write_vectors
 
 DTYPES = ("f32", "bf16")  # that may be asked for; a checkpoint's own may be f16 as well
 CONFIG = "config.json"
+TUNED = "tuned.json"
 Progress = Callable[[str], None]
 
 
@@ -84,16 +85,19 @@ def compile_model(
     weights: bool = True,
     force: bool = False,
     prove: bool = False,
+    tuned: Path | None = None,
     progress: Progress = lambda message: None,
     report: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Path:
     """Compile a checkpoint folder or preset for a target into the folder ``out``; returns ``out``.
 
     With ``prove``, every pass of the target is executed before and after it. ``report`` receives what the passes did.
+    ``tuned`` is a file that ``tune_model`` made; a copy of it becomes part of the artefact.
 
     Raises UserError for every input that cannot work, and PassError for a pass that fails; nothing is left behind.
     """
     chosen = find_target(target)
+    tuning = Tuned(read_json(tuned), str(tuned)) if tuned else None
     model = open_model(spec, weights)
     context, kind = _context(model.config, max_context), _dtype(model, dtype)
     if weights and model.checkpoint is None:
@@ -110,7 +114,9 @@ def compile_model(
         report(outcome)
         module = outcome.module
         progress("lowering and compiling kernels")
-        emitted = chosen.emit(module, tuple(name for name in ENTRIES if name in module.functions), folder)
+        emitted = chosen.emit(module, entries_of(module), folder, tuning)
+        if tuning:
+            write_json(folder / TUNED, tuning.content)
         packs = _pack_functions(chosen, module, emitted.plan)
         index = _write_weights(module, model, kind, packs, emitted.plan, folder, progress) if weights else {}
         if weights:
@@ -121,6 +127,28 @@ def compile_model(
         seal(folder, _manifest(model, kind, context, chosen, emitted, module, index))
         progress("done")
     return out
+
+
+def entries_of(module: Module) -> tuple[str, ...]:
+    """The functions of a module that a runtime may start at."""
+    return tuple(name for name in ENTRIES if name in module.functions)
+
+
+def tune_model(
+    spec: str, *, target: str = "cpu", dtype: str | None = None, progress: Progress = lambda message: None
+) -> Mapping[str, Any]:
+    """What ``compile_model`` takes as a tuning file for this model and machine; nothing is read of its weights.
+
+    Raises UserError for every input that cannot work.
+    """
+    chosen = find_target(target)
+    if chosen.tune is None:
+        raise UserError(f"{target} has nothing to tune", where="--target")
+    model = open_model(spec, weights=False)
+    source = build_module(model.config, _dtype(model, dtype))
+    progress("running passes")
+    module = run_pipeline(Origin(spec, source, model.config, _dtype(model, dtype)), chosen.pipeline, False, "").module
+    return chosen.tune(module, entries_of(module), progress)
 
 
 def _dtype(model: Model, asked: str | None) -> str:

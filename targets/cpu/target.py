@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from dsv4c.passes.base import Pass
 from dsv4c.passes.partition_experts import PartitionExperts
 from dsv4c.passes.registry import PASSES
 
-from ..target import Emitted, Target
+from ..target import Emitted, Target, Tuned
 from ..target import Runner as AnyRunner
 
 # TVM takes seconds to import: each function below imports what it needs, so that listing targets stays quick.
@@ -26,18 +26,20 @@ PIPELINE: tuple[Pass, ...] = tuple(one() for one in PASSES if one is not Partiti
 Array = np.ndarray[Any, Any]
 
 
-def emit(module: Module, entries: tuple[str, ...], folder: Path) -> Emitted:
+def emit(module: Module, entries: tuple[str, ...], folder: Path, tuned: Tuned | None) -> Emitted:
     """Write ``kernels.so`` and, below ``kernels/``, each kernel before and after scheduling with its trace."""
     from dsv4c.ir.expand import expand
 
     from ..tvm.build import build_library
     from ..tvm.host import cpu_features
     from ..tvm.lower import lower
+    from ..tvm.products.tuning import Tuning
     from ..tvm.table import KernelTable
     from ..tvm.templates import LOWER, has_template
+    from ..tvm.tuned import read
     from .runner import usable_cpus
 
-    table = KernelTable()
+    table = KernelTable(tuning=read(tuned.content, tuned.where) if tuned else Tuning())
     lowered, expanded = expand(module, has_template)
     plan = lower(lowered, entries, table, LOWER)
     module.functions.update({name: f for name, f in lowered.functions.items() if f.kind == "weights"})
@@ -56,6 +58,14 @@ def emit(module: Module, entries: tuple[str, ...], folder: Path) -> Emitted:
         "versions": {name: version(name) for name in ("apache-tvm", "apache-tvm-ffi")},
     }
     return Emitted(plan, facts)
+
+
+def tune(module: Module, entries: tuple[str, ...], progress: Callable[[str], None]) -> Mapping[str, Any]:
+    """The content of a tuning file for this machine."""
+    from ..tvm.tuned import written
+    from .tune import tiles
+
+    return written(tiles(module, entries, progress))
 
 
 def open_runner(folder: Path, facts: Mapping[str, Any], threads: int | None) -> AnyRunner:
@@ -108,4 +118,5 @@ TARGET = Target(
     unpack=unpack_weight,
     open=open_runner,
     pipeline=PIPELINE,
+    tune=tune,
 )

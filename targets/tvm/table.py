@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from .kernels.kernel import Kernel, Source
+from .products.tuning import Tuning
 
 
 @dataclass
@@ -14,6 +15,7 @@ class KernelTable:
     """Kernels by name; equal work is built once. Names come from a hash of what the kernel computes."""
 
     kernels: dict[str, Kernel] = field(default_factory=dict)
+    tuning: Tuning = field(default_factory=Tuning)
 
     def get(self, stem: str, text: str, build: Callable[[str], Kernel]) -> str:
         """The name of the kernel that computes ``text``, built when it is new."""

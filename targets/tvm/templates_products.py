@@ -16,6 +16,7 @@ from .lower import FunctionLowering
 from .products.experts import gated_experts, gated_linear, linear_experts
 from .products.linear import linear
 from .products.registers import HELD, STEP
+from .products.tuning import Product, Tile
 from .rows.combine import combine
 from .rows.order import expert_order
 from .templates_rows import Template, kernel, known, number, out_view
@@ -27,6 +28,11 @@ def product_form(x: Value, w: Value) -> str:
     if x.dtype == "bf16" and number(w.shape[-1]) % 2 == 0 and "avx512_bf16" in cpu_features():
         return "dot"
     return x.dtype
+
+
+def tile(f: FunctionLowering, op: str, n: int, k: int, form: str, experts: int = 1) -> Tile:
+    """The schedule parameters of a product, tuned or not."""
+    return f.table.tuning.tile(Product(op, n, k, form, experts))
 
 
 def rows_view(f: FunctionLowering, x: Value, rows: Extent, width: int, form: str) -> View:
@@ -55,7 +61,10 @@ def lower_linear(f: FunctionLowering, op: Op) -> None:
         f.places[id(part)] = Ref(place.kind, place.base, offset=rows * begin)
         begin += number(part.shape[-1])
     widths = tuple(number(part.shape[-1]) for part in cut)
-    name = kernel(f, linear, n=n, k=k, form=form, out=out.dtype, m=known(rows), segments=widths)
+    parameters = tile(f, "linear", n, k, form)
+    name = kernel(
+        f, linear, n=n, k=k, form=form, out=out.dtype, m=known(rows), segments=widths, tile=parameters
+    )
     args = (
         rows_view(f, x, rows, k, form), weight_view(f, w, form, turned), View(place, (rows * n,), out.dtype),
     )  # fmt: skip
@@ -67,7 +76,10 @@ def lower_grouped_linear(f: FunctionLowering, op: Op) -> None:
     x, w = op.operands
     rows, groups, k = x.shape[0], number(x.shape[1]), number(x.shape[2])
     (out,), n, form = op.results, number(w.shape[1]), product_form(x, w)
-    name = kernel(f, linear, n=n, k=k, form=form, out=out.dtype, m=known(rows), groups=groups)
+    parameters = tile(f, "linear", groups * n, k, form)
+    name = kernel(
+        f, linear, n=n, k=k, form=form, out=out.dtype, m=known(rows), groups=groups, tile=parameters
+    )
     size = rows * groups * n
     args = (rows_view(f, x, rows, groups * k, form), weight_view(f, w, form), out_view(f, out, (size,)))
     f.launch(name, args, (rows, size))
@@ -79,7 +91,10 @@ def lower_mlp(f: FunctionLowering, op: Op) -> None:
     rows, n, k = product(x.shape[:-1]), number(gate.shape[0]), number(gate.shape[1])
     form = product_form(x, gate)
     hidden = Value(TensorType((rows, n), x.dtype))
-    name = kernel(f, gated_linear, n=n, k=k, form=form, out=x.dtype, m=known(rows), limit=op.attrs["limit"])
+    name = kernel(
+        f, gated_linear, n=n, k=k, form=form, out=x.dtype, m=known(rows), limit=op.attrs["limit"],
+        tile=tile(f, "gated_linear", n, k, form),
+    )  # fmt: skip
     weights = (weight_view(f, gate, form), weight_view(f, up, form))
     f.launch(name, (rows_view(f, x, rows, k, form), *weights, out_view(f, hidden, hidden.shape)), (rows,))
     back: Attrs = {"trans_b": True, "out": ""}
@@ -99,13 +114,15 @@ def lower_experts(f: FunctionLowering, op: Op) -> None:
     common: dict[str, Any] = {"experts": experts, "out": x.dtype, "pairs": known(pairs)}
     form = product_form(x, gate)
     name = kernel(
-        f, gated_experts, n=inner, k=width, form=form, tokens=known(tokens), limit=op.attrs["limit"], **common
-    )
+        f, gated_experts, n=inner, k=width, form=form, tokens=known(tokens), limit=op.attrs["limit"],
+        tile=tile(f, "gated_experts", inner, number(width), form, experts), **common,
+    )  # fmt: skip
     rows = (rows_view(f, x, tokens, number(width), form), f.view(source), f.view(offsets))
     weights = (weight_view(f, gate, form), weight_view(f, up, form))
     f.launch(name, (*rows, *weights, out_view(f, hidden, hidden.shape)), (tokens, pairs))
     form = product_form(hidden, down)
-    name = kernel(f, linear_experts, n=width, k=inner, form=form, **common)
+    parameters = tile(f, "linear_experts", number(width), inner, form, experts)
+    name = kernel(f, linear_experts, n=width, k=inner, form=form, tile=parameters, **common)
     sorted_rows = (rows_view(f, hidden, pairs, inner, form), f.view(offsets))
     f.launch(name, (*sorted_rows, weight_view(f, down, form), out_view(f, back, back.shape)), (pairs,))
     _combine(f, op, back, slot, mix)

@@ -21,7 +21,7 @@ from ..rows.activation import gated
 from ..rows.emit import build, choose, loop, narrow
 from ..scalar import Expr, int64, stored
 from .registers import HELD, STEP, add_products, fetch, fold, staged, sums, with_llvm
-from .tuning import LANES, RUN, SERIAL_BELOW, TILES
+from .tuning import LANES, RUN, SERIAL_BELOW, TILES, Tile
 
 Epilogue = Callable[[list[Expr]], Expr]  # of one element: from the sums of each product to the result
 
@@ -37,13 +37,14 @@ class _Products:
     panels: tuple[str, ...]
     form: str
     out: str
+    tile: Tile
     row: Callable[[Expr], Expr]
     epilogue: Epilogue
 
     @property
     def rows(self) -> int:
         """Rows of a register tile: all products share the registers."""
-        return TILES[self.form].rows // len(self.panels)
+        return self.tile.rows // len(self.panels)
 
     def write(self, span: Callable[[Expr], tuple[Expr, Expr]]) -> None:
         """Every panel of every expert; ``span`` gives the first pair of an expert and how many it has."""
@@ -67,15 +68,14 @@ class _Products:
 
     def _single(self, panel: Expr, p: Expr, pair: Expr) -> None:
         """One row: chains of sums hide the latency of one."""
-        tile = TILES[self.form]
-        chains = max(1, tile.chains // len(self.panels))
+        chains = max(1, self.tile.chains // len(self.panels))
         held = [sums(chains, NR) for _ in self.panels]
         whole = self.steps // chains
         with loop(0, whole) as s:
             for c in range(chains):
                 step = s * int64(chains) + int64(c)
                 for name, h in zip(self.panels, held, strict=True):
-                    fetch(getattr(self.k, name), [panel, step + int64(tile.ahead)], NR)
+                    fetch(getattr(self.k, name), [panel, step + int64(self.tile.ahead)], NR)
                     self._step(h, name, c, panel, self.row(pair), step)
         for c in range(self.steps % chains):
             for name, h in zip(self.panels, held, strict=True):
@@ -124,7 +124,10 @@ class _Products:
             put(j)
 
 
-def gated_linear(name: str, *, n: int, k: int, form: str, out: str, limit: float, m: int | None = None) -> Kernel:
+def gated_linear(
+    name: str, *, n: int, k: int, form: str, out: str, limit: float, m: int | None = None,
+    tile: Tile | None = None,
+) -> Kernel:  # fmt: skip
     """``out [M, N] = silu(x gate) * (x up)``, clamped; each product is rounded first. x, gate, up, out, M."""
     steps = k // STEP[form]
     weights = _weights(1, n, steps, form, ("gate", "up"))
@@ -132,8 +135,9 @@ def gated_linear(name: str, *, n: int, k: int, form: str, out: str, limit: float
 
     def body(scope: Any) -> None:
         work = _Products(
-            scope, n, steps, 1, ("gate", "up"), form, out, lambda r: r, lambda s: gated(s[0], s[1], limit)
-        )
+            scope, n, steps, 1, ("gate", "up"), form, out, tile or TILES[form], lambda r: r,
+            lambda s: gated(s[0], s[1], limit),
+        )  # fmt: skip
         work.write(lambda e: (int64(0), scope.M))
 
     return with_llvm(build(name, args, {"M": m}, body), form)
@@ -141,7 +145,7 @@ def gated_linear(name: str, *, n: int, k: int, form: str, out: str, limit: float
 
 def gated_experts(
     name: str, *, experts: int, n: int, k: int, form: str, out: str, limit: float, tokens: int | None = None,
-    pairs: int | None = None,
+    pairs: int | None = None, tile: Tile | None = None,
 ) -> Kernel:  # fmt: skip
     """As ``gated_linear``, each pair with its expert. x, source, offsets, gate, up, out, tokens, pairs."""
     steps = k // STEP[form]
@@ -153,8 +157,8 @@ def gated_experts(
 
     def body(scope: Any) -> None:
         work = _Products(
-            scope, n, steps, experts, ("gate", "up"), form, out, lambda r: scope.source[r].astype("int64"),
-            lambda s: gated(s[0], s[1], limit),
+            scope, n, steps, experts, ("gate", "up"), form, out, tile or TILES[form],
+            lambda r: scope.source[r].astype("int64"), lambda s: gated(s[0], s[1], limit),
         )  # fmt: skip
         work.write(_span(scope))
 
@@ -162,7 +166,7 @@ def gated_experts(
 
 
 def linear_experts(
-    name: str, *, experts: int, n: int, k: int, form: str, out: str, pairs: int | None = None
+    name: str, *, experts: int, n: int, k: int, form: str, out: str, pairs: int | None = None, tile: Tile | None = None
 ) -> Kernel:
     """``out [pairs, N]``, each pair times the matrix of its expert. x, offsets, panels, out, pairs."""
     steps = k // STEP[form]
@@ -172,7 +176,9 @@ def linear_experts(
     ]  # fmt: skip
 
     def body(scope: Any) -> None:
-        work = _Products(scope, n, steps, experts, ("panels",), form, out, lambda r: r, lambda s: s[0])
+        work = _Products(
+            scope, n, steps, experts, ("panels",), form, out, tile or TILES[form], lambda r: r, lambda s: s[0]
+        )
         work.write(_span(scope))
 
     return with_llvm(build(name, args, {"pairs": pairs}, body), form)

@@ -124,6 +124,7 @@ def linear(
     m: int | None = None,
     groups: int = 1,
     segments: Sequence[int] = (),
+    tile: Tile | None = None,
 ) -> Kernel:
     """The kernel; ``segments`` are widths that add up to n, each but the last a multiple of the panel width."""
     steps = k // STEP[form]
@@ -135,7 +136,7 @@ def linear(
     ]
 
     def body(scope: Any) -> None:
-        work = _Product(scope, n, steps, groups, tuple(segments) or (n,), form, out, TILES[form])
+        work = _Product(scope, n, steps, groups, tuple(segments) or (n,), form, out, tile or TILES[form])
         choose(int64(1) == scope.M, work.row, work.rows)
 
     return with_llvm(build(name, args, {"M": m, "size": None if m is None else m * groups * n}, body), form)
