@@ -26,7 +26,7 @@ TILES = {
     "f32": Tile(rows=8, chains=2, ahead=16, block=64),
     "bf16": Tile(rows=8, chains=2, ahead=32, block=64),
     "f16": Tile(rows=8, chains=2, ahead=32, block=64),
-    "dot": Tile(rows=8, chains=2, ahead=32, block=128),
+    "dot": Tile(rows=8, chains=2, ahead=64, block=128),
 }
 
 
