@@ -27,6 +27,7 @@ from dsv4c.passes.canonicalize import Canonicalize
 from dsv4c.passes.fuse_hyper_connections import FuseHyperConnections
 from dsv4c.passes.fuse_kernels import FuseKernels
 from dsv4c.passes.fuse_mla_projections import FuseMlaProjections
+from dsv4c.passes.inline import Inline
 from dsv4c.passes.partition_experts import PartitionExperts
 from dsv4c.passes.rewrite_sparse_attention import RewriteSparseAttention, quadratic
 from dsv4c.passes.specialize import Specialize
@@ -38,7 +39,7 @@ MODELS = {
 }  # fmt: skip
 PIPELINE: tuple[Pass, ...] = (
     Canonicalize(), FuseKernels(), RewriteSparseAttention(), FuseHyperConnections(), Specialize(), AbsorbMla(),
-    FuseMlaProjections(),
+    FuseMlaProjections(), Inline(),
 )  # fmt: skip
 # Sums of joined or absorbed products run in another order; the logits are of order 1 and 2e-6 is what is seen.
 CLOSE = 1e-5
