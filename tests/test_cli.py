@@ -26,7 +26,7 @@ GOLDEN = json.loads((TINY / "tokens.json").read_text())
 PROMPT = ",".join(map(str, GOLDEN["prompt"]))
 COMMANDS = [
     "bisect", "compile", "export", "inspect", "models", "ops", "opt", "parse", "passes", "print", "reduce", "run",
-    "targets", "verify",
+    "targets", "tune", "verify",
 ]  # fmt: skip
 RUN_MAIN = "import sys; from dsv4c.cli import main; sys.exit(main())"
 Json = Callable[..., Any]
