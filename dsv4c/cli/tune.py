@@ -19,7 +19,9 @@ from .common import check_writable, dtype_option, emit_json, json_option, progre
 @click.option("--force", is_flag=True, help="Replace a file that is there already.")
 @json_option
 def tune_command(spec: str, target: str, out: Path, dtype: str | None, force: bool, as_json: bool) -> None:
-    """Measure which schedule parameters suit the products of a model on this machine.
+    """Find the fastest schedules for this machine.
+
+    Measures parameters of the model's products, kernel by kernel.
 
     SPEC is a Hugging Face folder or a released model by name; weights are not read. The file lists the products for
     which other parameters than the built-in ones were faster; compile --tuned uses it.
