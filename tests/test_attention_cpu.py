@@ -9,27 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
+from compiling import Compiled, compiled_module, held
 
 from dsv4c.ir.builder import Builder
 from dsv4c.ir.core import Module
 from dsv4c.ir.dims import symbol
 from dsv4c.ir.interp import run, run_tensors, shape_of
-from dsv4c.ir.types import DTYPES, Bundle, TensorType
-from dsv4c.plan import DERIVED, Launch, Plan
-from dsv4c.targets.cpu.runner import Runner, aligned
+from dsv4c.ir.types import Bundle, TensorType
+from dsv4c.plan import DERIVED, Launch
 from dsv4c.targets.tvm.attention.tuning import CHUNK_ROWS
-from dsv4c.targets.tvm.build import build_library
-from dsv4c.targets.tvm.host import set_threads
-from dsv4c.targets.tvm.lower import lower
 from dsv4c.targets.tvm.packing import pack_function
-from dsv4c.targets.tvm.table import KernelTable
-from dsv4c.targets.tvm.templates import LOWER, has_template
+from dsv4c.targets.tvm.templates import has_template
 
 B, S, T, N = symbol("B"), symbol("S"), symbol("T"), symbol("N")
 Array = np.ndarray[Any, Any]
@@ -188,13 +182,6 @@ CASES: dict[str, Case] = {name: case for family in FAMILIES for name, case in fa
 # --- compile everything, run one function ---
 
 
-@dataclass
-class Compiled:
-    module: Module
-    plan: Plan
-    runner: Runner
-
-
 @cache
 def compiled() -> Compiled:
     module = Module("cases")
@@ -205,12 +192,7 @@ def compiled() -> Compiled:
         with Builder(module, name, **types) as b:
             operands = [p.w if i == case.weight else p for i, p in enumerate(b.params)]
             b.done(*b.emit(case.op, operands, case.attrs))
-    table = KernelTable()
-    plan = lower(module, tuple(module.functions), table, LOWER)
-    set_threads(2)
-    with TemporaryDirectory() as folder:
-        build_library(list(table.kernels.values()), Path(folder) / "cases.so", jobs=2)
-        return Compiled(module, plan, Runner(Path(folder) / "cases.so"))
+    return compiled_module(module)
 
 
 def stored(c: Compiled, name: str, case: Case, w: Array) -> dict[str, Array]:
@@ -224,12 +206,6 @@ def stored(c: Compiled, name: str, case: Case, w: Array) -> dict[str, Array]:
             type_ = TensorType(value.shape, case.operands[case.weight or 0].dtype)
             (value,) = run_tensors(c.module, pack_function(c.module, type_, form).name, [value])
         out[f"{path}@{form}" if form else path] = held(value, case.operands[case.weight or 0].dtype)
-    return out
-
-
-def held(values: Array, dtype: str) -> Array:
-    out = aligned(values.shape, dtype)
-    out[...] = values.astype(DTYPES[dtype])
     return out
 
 
@@ -249,10 +225,7 @@ def execute(name: str, operands: list[Array], dims: Dims) -> Array:
     data = {p.name: {"": x} for p, x in zip(function.params, operands, strict=True)}
     if case.weight is not None:
         data[f"x{case.weight}"] = stored(c, name, case, operands[case.weight])
-    (value,) = function.results
-    out = aligned(shape_of(value.tensor, dims), value.dtype)
-    out.reshape(-1).view(np.uint8)[...] = 0x55  # what is not written shows
-    c.runner.bind(c.plan, name, dims, {p: p for p in data}, {**data, "result": {"0": out}}).run()
+    (out,) = c.execute(name, data, dims)
     return out
 
 

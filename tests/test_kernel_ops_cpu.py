@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from math import inf
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
+from compiling import Compiled, compiled_module, held
 
 from dsv4c.ir.builder import Builder
 from dsv4c.ir.core import Module
@@ -23,13 +22,8 @@ from dsv4c.ir.dims import symbol
 from dsv4c.ir.interp import run, shape_of
 from dsv4c.ir.types import DTYPES, TensorType
 from dsv4c.ir.verify import verify_function
-from dsv4c.plan import Launch, Plan
-from dsv4c.targets.cpu.runner import Runner, aligned
-from dsv4c.targets.tvm.build import build_library
-from dsv4c.targets.tvm.host import set_threads
-from dsv4c.targets.tvm.lower import lower
-from dsv4c.targets.tvm.table import KernelTable
-from dsv4c.targets.tvm.templates import LOWER, has_template
+from dsv4c.plan import Launch
+from dsv4c.targets.tvm.templates import has_template
 
 B, S, T, R = symbol("B"), symbol("S"), symbol("T"), symbol("R")
 EPS = {"f32": 2.0**-23, "bf16": 2.0**-7, "f16": 2.0**-10}  # one unit in the last place, relative
@@ -120,31 +114,13 @@ CASES: dict[str, Case] = {name: case for family in (norms, ropes, activations) f
 # --- compile everything, run one function ---
 
 
-@dataclass
-class Compiled:
-    module: Module
-    plan: Plan
-    runner: Runner
-
-
 @cache
 def compiled() -> Compiled:
     module = Module("cases")
     for name, case in CASES.items():
         with Builder(module, name, **{f"x{i}": type_ for i, type_ in enumerate(case.operands)}) as b:
             verify_function(module, b.done(*b.emit(case.op, b.params, case.attrs)))
-    table = KernelTable()
-    plan = lower(module, tuple(module.functions), table, LOWER)
-    set_threads(2)
-    with TemporaryDirectory() as folder:
-        build_library(list(table.kernels.values()), Path(folder) / "cases.so", jobs=2)
-        return Compiled(module, plan, Runner(Path(folder) / "cases.so"))
-
-
-def held(values: Array, dtype: str) -> Array:
-    out = aligned(values.shape, dtype)
-    out[...] = values.astype(DTYPES[dtype])
-    return out
+    return compiled_module(module)
 
 
 def numbers(case: Case, dims: Dims) -> list[Array]:
@@ -159,15 +135,8 @@ def numbers(case: Case, dims: Dims) -> list[Array]:
 
 def execute(name: str, operands: list[Array], dims: Dims) -> list[Array]:
     c = compiled()
-    function, plan = c.module.functions[name], c.plan.functions[name]
-    data = {p.name: {"": x} for p, x in zip(function.params, operands, strict=True)}
-    results = {}
-    for i, (value, tree) in enumerate(zip(function.results, plan.results, strict=True)):
-        if tree.kind == "result":
-            results[str(i)] = aligned(shape_of(value.tensor, dims), value.dtype)
-            results[str(i)].reshape(-1).view(np.uint8)[...] = 0x55  # what is not written shows
-    c.runner.bind(c.plan, name, dims, {p: p for p in data}, {**data, "result": results}).run()
-    return [results[str(i)] if str(i) in results else data[t.base][t.path] for i, t in enumerate(plan.results)]
+    params = c.module.functions[name].params
+    return c.execute(name, {p.name: {"": x} for p, x in zip(params, operands, strict=True)}, dims)
 
 
 def agree(got: Array, want: Array, units: float) -> None:

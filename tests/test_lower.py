@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from compiling import Compiled, compiled_module, held
 
 from dsv4c.ir import builder as B
 from dsv4c.ir.builder import Builder
@@ -24,7 +25,6 @@ from dsv4c.ir.types import DTYPES, Bundle, TensorType, type_symbols
 from dsv4c.ir.verify import verify_function
 from dsv4c.targets.cpu.runner import Runner, aligned
 from dsv4c.targets.tvm.build import build_library
-from dsv4c.targets.tvm.host import set_threads
 from dsv4c.targets.tvm.lower import lower
 from dsv4c.targets.tvm.packing import pack_function
 from dsv4c.targets.tvm.table import KernelTable
@@ -444,17 +444,8 @@ def draw_graph(module: Module, seed: int) -> Case:
 # --- compile everything, run one function ---
 
 
-@dataclass
-class Compiled:
-    module: Module
-    cases: dict[str, Case]
-    plan: object
-    table: KernelTable
-    runner: Runner
-
-
 @cache
-def compiled() -> Compiled:
+def drawn() -> tuple[Module, dict[str, Case]]:
     module = Module("cases")
     cases = {}
     for seed, (name, drawer) in enumerate(DRAWERS.items()):
@@ -465,34 +456,21 @@ def compiled() -> Compiled:
     for seed in range(GRAPHS):
         cases[f"graph{seed}"] = draw_graph(module, seed)
     special_functions(module)
-    table = KernelTable()
-    plan = lower(module, tuple(module.functions), table, LOWER)
-    set_threads(2)
-    with TemporaryDirectory() as folder:
-        library = Path(folder) / "cases.so"
-        build_library(list(table.kernels.values()), library, jobs=2)
-        return Compiled(module, cases, plan, table, Runner(library))
+    return module, cases
+
+
+@cache
+def compiled() -> Compiled:
+    return compiled_module(drawn()[0])
 
 
 def execute(name: str, data: dict[str, dict[str, np.ndarray]], dims: dict[str, int]) -> list[np.ndarray]:
     """Results of a compiled function; state parameters are updated in place."""
-    c = compiled()
-    function, plan = c.module.functions[name], c.plan.functions[name]
-    results = {}
-    for i, (value, tree) in enumerate(zip(function.results, plan.results, strict=True)):
-        if tree.kind == "result":
-            results[str(i)] = aligned(shape_of(value.tensor, dims), value.dtype)
-            results[str(i)].reshape(-1).view(np.uint8)[...] = 0x55  # what is not written shows
-    spaces = {**data, "result": results}
-    c.runner.bind(c.plan, name, dims, {p.name: p.name for p in function.params}, spaces).run()
-    return [results[str(i)] if str(i) in results else data[t.base][t.path] for i, t in enumerate(plan.results)]
+    return compiled().execute(name, data, dims)
 
 
 def copy(x: np.ndarray) -> np.ndarray:
-    names = {kind: name for name, kind in DTYPES.items()}
-    out = aligned(x.shape, names[x.dtype])
-    out[...] = x
-    return out
+    return held(x, next(name for name, kind in DTYPES.items() if kind == x.dtype))
 
 
 def agree(got: np.ndarray, want: np.ndarray, units: float, terms: np.ndarray | None) -> None:
@@ -515,7 +493,7 @@ NAMES = [f"{name}_{number}" for name in DRAWERS for number in range(CASES)] + [f
 @pytest.mark.parametrize("name", NAMES)
 def test_against_interpreter(name: str):
     c = compiled()
-    case = c.cases[name]
+    case = drawn()[1][name]
     want = run(c.module, name, list(case.data.values()), case.dims)
     got = execute(name, {key: {"": copy(x)} for key, x in case.data.items()}, case.dims)
     terms = case.terms(*list(case.data.values())[: case.terms.__code__.co_argcount]) if case.terms else None
