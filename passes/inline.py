@@ -16,7 +16,7 @@ from dsv4c.ir.registry import lookup
 
 from .base import Log, Pass
 from .canonicalize import canonical
-from .specialize import reachable, specialised
+from .specialize import specialised
 
 FEW = 8  # ops, views not counted
 
@@ -32,7 +32,6 @@ class Inline(Pass):
 
     def run(self, module: Module, log: Log) -> Module:
         """Callees first; functions that nobody calls any more are dropped."""
-        roots = entries(module)
         out = Module(module.name, {}, module.entry)
         for name, function in module.functions.items():
             # A callee that called something itself stays: choices of experts are proven where they are made.
@@ -40,15 +39,9 @@ class Inline(Pass):
             if few:
                 function = canonical(out, _inlined(out, function, few, log))
             out.functions[name] = function
-        needed = {n for root in roots for n in reachable(out, root)}
+        needed = out.reachable(*module.uncalled())
         out.functions = {n: f for n, f in out.functions.items() if n in needed or f.kind != "block"}
         return out
-
-
-def entries(module: Module) -> list[str]:
-    """Block functions that no other one calls."""
-    called = {name for function in module.functions.values() for name in function.callees()}
-    return [name for name, f in module.functions.items() if f.kind == "block" and name not in called]
 
 
 def _few(function: Function) -> bool:

@@ -28,7 +28,7 @@ class Specialize(Pass):
 
     def run(self, module: Module, log: Log) -> Module:
         """``prefill``, ``decode`` and what they call; other entries stay."""
-        names = reachable(module, ENTRY)
+        names = module.reachable(ENTRY)
         short = {name: _short(name) for name in names if "S" in module.functions[name].symbols}
         out = Module(module.name, {}, "prefill")
         for name, function in module.functions.items():
@@ -51,17 +51,6 @@ class Specialize(Pass):
 
 def _short(name: str) -> str:
     return "decode" if name == ENTRY else name + DECODE
-
-
-def reachable(module: Module, entry: str) -> set[str]:
-    """The functions that an entry calls, directly or not, and itself."""
-    found, todo = set[str](), [entry]
-    while todo:
-        name = todo.pop()
-        if name not in found:
-            found.add(name)
-            todo += module.functions[name].callees()
-    return found
 
 
 def specialised(function: Function, binding: Mapping[str, Extent], names: Mapping[str, str]) -> Function:

@@ -11,8 +11,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Protocol
@@ -47,52 +47,26 @@ class Engine(Protocol):
 
 
 @dataclass
-class Ours:
-    """dsv4c on the compiled checkpoint."""
+class Resident:
+    """An engine that keeps its model loaded in a process; ``options`` go with every question."""
 
+    family: str
     dtype: str
     worker: Worker
-    family: str = OURS
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """As tables print it."""
-        return f"dsv4c {self.dtype}"
+        return " ".join((self.family, self.dtype, *self.options.values()))
 
     def decode(self, context: int, steps: int) -> float:
         """See Engine."""
-        return self.worker.ask("decode", context=context, steps=steps)
+        return self.worker.ask("decode", context=context, steps=steps, **self.options)
 
     def prefill(self, length: int) -> float:
         """See Engine."""
-        return self.worker.ask("prefill", length=length)
-
-    def close(self) -> None:
-        """See Engine."""
-        self.worker.close()
-
-
-@dataclass
-class Transformers:
-    """transformers with one of its expert implementations; those of one dtype share a process."""
-
-    dtype: str
-    experts: str
-    worker: Worker
-    family: str = TRANSFORMERS
-
-    @property
-    def name(self) -> str:
-        """As tables print it."""
-        return f"transformers {self.dtype} {self.experts}"
-
-    def decode(self, context: int, steps: int) -> float:
-        """See Engine."""
-        return self.worker.ask("decode", context=context, steps=steps, experts=self.experts)
-
-    def prefill(self, length: int) -> float:
-        """See Engine."""
-        return self.worker.ask("prefill", length=length, experts=self.experts)
+        return self.worker.ask("prefill", length=length, **self.options)
 
     def close(self) -> None:
         """See Engine."""
@@ -128,9 +102,9 @@ class Llama:
         """See Engine."""
 
 
-def ours(dtype: str, threads: int) -> Ours:
+def ours(dtype: str, threads: int) -> Resident:
     """dsv4c in a process of its own, compiled first where that is needed."""
-    return Ours(dtype, Worker([sys.executable, str(HERE / "ours.py"), str(artefact(dtype)), str(threads)]))
+    return Resident(OURS, dtype, Worker([sys.executable, str(HERE / "ours.py"), str(artefact(dtype)), str(threads)]))
 
 
 def engines(threads: int) -> list[Engine]:
@@ -146,7 +120,8 @@ def engines(threads: int) -> list[Engine]:
     if python := os.environ.get("DSV4C_PEER_PYTHON"):
         for dtype, stored in DTYPES.items():
             worker = Worker([python, str(HERE / "theirs.py"), str(checkpoint(dtype)), stored, str(threads)])
-            found += [Transformers(dtype, experts, worker) for experts in EXPERTS]
+            # those of one dtype share a process
+            found += [Resident(TRANSFORMERS, dtype, worker, {"experts": experts}) for experts in EXPERTS]
     else:
         print("transformers: not given (DSV4C_PEER_PYTHON)")
     return found

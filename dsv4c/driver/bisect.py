@@ -21,7 +21,7 @@ from dsv4c.passes.base import Pass
 from dsv4c.plan_json import plan_to_json
 from dsv4c.targets.target import Target
 
-from .passes import entries, run_passes
+from .passes import run_passes
 from .proof import Compared, Prover
 from .verify import Row, verify_artefact
 
@@ -89,7 +89,7 @@ def _found(name: str, rows: Sequence[Compared], tolerance: float) -> Found:
 
 def _kernels(module: Module, target: Target) -> list[Row]:
     """Every function of a module by the kernels of a target and by the interpreter."""
-    names = tuple(entries(module))
+    names = tuple(module.uncalled())
     with TemporaryDirectory(prefix="dsv4c-") as scratch:
         folder = Path(scratch)
         emitted = target.emit(module, names, folder, None)

@@ -138,15 +138,9 @@ def _op_names(module: Module) -> dict[str, str]:
     return {op.name: f.name for f in blocks for op in f.ops if op.name in REGISTRY}
 
 
-def entries(module: Module) -> list[str]:
-    """Block functions that no other function calls."""
-    called = {callee for f in module.functions.values() for callee in f.callees()}
-    return [f.name for f in module.functions.values() if f.kind == "block" and f.name not in called]
-
-
 def _check_pairs(step: Pass, before: Module, after: Module) -> None:
     paired = {pair.before for pair in step.pairs(before, after)}
-    for name in entries(before):
+    for name in before.uncalled():
         if name not in paired:
             what = f"{name} is gone or has another signature, and the pass names no function that stands for it"
             raise PassError(step, Broken("pairs", "", what))

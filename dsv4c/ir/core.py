@@ -174,6 +174,21 @@ class Module:
     functions: dict[str, Function] = field(default_factory=dict)
     entry: str = "step"
 
+    def reachable(self, *names: str) -> set[str]:
+        """The functions of these names, and all that they call, directly or not."""
+        found, todo = set[str](), list(names)
+        while todo:
+            name = todo.pop()
+            if name not in found:
+                found.add(name)
+                todo += self.functions[name].callees()
+        return found
+
+    def uncalled(self) -> list[str]:
+        """Block functions that no other function calls."""
+        called = {callee for function in self.functions.values() for callee in function.callees()}
+        return [name for name, f in self.functions.items() if f.kind == "block" and name not in called]
+
     def bundles(self) -> dict[str, Bundle]:
         """Bundle types by name, parts before wholes; the first where a call's dims gave one name other extents."""
         found: dict[str, Bundle] = {}

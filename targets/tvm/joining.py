@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from dsv4c.ir.dims import Extent
 from dsv4c.plan import CallSite, Launch, Ref, RefTree, View
@@ -31,7 +32,7 @@ class Marked:
     step: Launch | CallSite
     writes: frozenset[Key]
 
-    @property
+    @cached_property
     def touches(self) -> frozenset[Key]:
         """All memory that the step is given."""
         trees: Sequence[RefTree] = (

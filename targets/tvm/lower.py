@@ -28,7 +28,7 @@ def lower(module: Module, entries: tuple[str, ...], table: KernelTable, template
     ``templates`` lowers the ops that have kernels of their own, such as matmul; all others become loop nests.
     """
     plan = Plan(entries=entries)
-    wanted = _reachable(module, entries)
+    wanted = module.reachable(*entries)
     for name, function in list(module.functions.items()):  # lowering adds weights functions
         if name in wanted:
             _refuse_collectives(function)
@@ -42,17 +42,6 @@ def _refuse_collectives(function: Function) -> None:
         if lookup(op.name).exchange:
             what = f"{op.name} needs {op.attrs['ranks']} ranks, this target runs one; compile the unpartitioned module"
             raise IRError(f"{function.name}:{op.loc}", what, op)
-
-
-def _reachable(module: Module, entries: tuple[str, ...]) -> set[str]:
-    found: set[str] = set()
-    todo = list(entries)
-    while todo:
-        name = todo.pop()
-        if name not in found:
-            found.add(name)
-            todo += module.functions[name].callees()
-    return found
 
 
 class FunctionLowering:

@@ -53,39 +53,33 @@ def _power_of_two(n: Expr) -> Expr:
     return tirx.reinterpret("float32", (n + _i(127)) << _i(23))
 
 
-def exp(x: Expr) -> Expr:
-    """e ** x within 1 unit; subnormal results, 0, inf and NaN are right."""
-
-    def reduced(c: Expr) -> Expr:
-        return let(c * _f(1.44269504088896341) + _f(_ROUND32), lambda shifted: scaled(c, shifted))
+def _exp(x: Expr, power: Callable[[Expr, Expr, Expr], Expr]) -> Expr:
+    """``power(x, e ** rest, n)``, where x is n logarithms of 2 and a rest between -1/2 and 1/2 of one."""
 
     def scaled(c: Expr, shifted: Expr) -> Expr:
         whole = shifted - _f(_ROUND32)
         n = tirx.reinterpret("int32", shifted) - tirx.reinterpret("int32", _f(_ROUND32))
         rest = c - whole * _f(_LN2_HIGH) - whole * _f(_LN2_LOW)
-        value = let(rest, lambda r: _horner(r, _EXP) * (r * r) + r + _f(1.0))
+        return power(c, let(rest, lambda r: _horner(r, _EXP) * (r * r) + r + _f(1.0)), n)
+
+    return let(x, lambda c: let(c * _f(1.44269504088896341) + _f(_ROUND32), lambda shifted: scaled(c, shifted)))
+
+
+def exp(x: Expr) -> Expr:
+    """e ** x within 1 unit; subnormal results, 0, inf and NaN are right."""
+
+    def power(c: Expr, value: Expr, n: Expr) -> Expr:
         # two factors: 2 ** 128 and 2 ** -149 are no normal floats
         return let(n, lambda n: value * _power_of_two(n >> _i(1)) * _power_of_two(n - (n >> _i(1))))
 
     low, high = _f(-104.0), _f(89.0)  # beyond these the result is 0 or inf anyway
-    return let(tirx.Select(x < low, low, x), lambda x: let(tirx.Select(x > high, high, x), reduced))
+    return let(tirx.Select(x < low, low, x), lambda x: _exp(tirx.Select(x > high, high, x), power))
 
 
 def exp_nonpositive(x: Expr) -> Expr:
     """e ** x within 1 unit for x <= 0, as softmax needs it; 0 where the result would be subnormal."""
-
-    def reduced(c: Expr) -> Expr:
-        return let(c * _f(1.44269504088896341) + _f(_ROUND32), lambda shifted: scaled(c, shifted))
-
-    def scaled(c: Expr, shifted: Expr) -> Expr:
-        whole = shifted - _f(_ROUND32)
-        n = tirx.reinterpret("int32", shifted) - tirx.reinterpret("int32", _f(_ROUND32))
-        rest = c - whole * _f(_LN2_HIGH) - whole * _f(_LN2_LOW)
-        value = let(rest, lambda r: _horner(r, _EXP) * (r * r) + r + _f(1.0))
-        return tirx.Select(c < low, _f(0.0), value * _power_of_two(n))
-
     low = _f(-87.0)
-    return let(tirx.max(x, _f(-88.0)), reduced)
+    return _exp(tirx.max(x, _f(-88.0)), lambda c, value, n: tirx.Select(c < low, _f(0.0), value * _power_of_two(n)))
 
 
 def log(x: Expr) -> Expr:

@@ -47,12 +47,10 @@ class Product:
 
 @dataclass(frozen=True)
 class Tuning:
-    """Tiles that were found better than ``TILES``, by product; ``asked`` notes which products a model has."""
+    """Tiles that were found better than ``TILES``, by product."""
 
     tiles: Mapping[str, Tile] = field(default_factory=dict)
-    asked: dict[str, Product] = field(default_factory=dict)
 
     def tile(self, product: Product) -> Tile:
         """The parameters of a product."""
-        self.asked[str(product)] = product
         return self.tiles.get(str(product), TILES[product.form])
