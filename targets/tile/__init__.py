@@ -1,0 +1,1 @@
+"""Tile programs for machines with scratchpads: one logical definition of a kernel, made physical for each chip."""

@@ -1,0 +1,94 @@
+"""Matrix products on the cube core: GM -> L1 (fractals) -> L0A, L0B -> L0C -> GM.
+
+A fractal is 16 rows of 32 bytes. L1 and L0C hold fractals column by column (Nz), L0A row by row (Zz on 2201), and an
+operand ``[N, K]`` of L1 is already what L0B wants. L0 tiles are the depth of K that fits twice, so that loading the
+next overlaps the product at hand.
+"""
+
+from __future__ import annotations
+
+from dsv4c.ir.types import BITS
+
+from ..logical import Declare, Load, Mma, Store
+from ..physical import Region
+from ..scalar import Int, aligned, both, less, mul, same
+from .scope import Illegal, Scope, up
+
+ROWS = 16  # of a fractal
+L0_STAGES = 2
+
+
+def depth(dtype: str) -> int:
+    """Columns of a fractal."""
+    return 32 * 8 // BITS[dtype]
+
+
+def declare(s: Scope, d: Declare) -> None:
+    """L1 for operands, L0C for sums."""
+    tile = d.tile
+    if tile.rows % ROWS:
+        raise Illegal(f"{tile.name}: {tile.rows} rows are no multiple of {ROWS}")
+    scope = "L0C" if tile.kind == "acc" else "L1"
+    columns = up(tile.cols, ROWS if tile.kind == "acc" else depth(tile.dtype))
+    buffer = s.buffer(tile.name, scope, tile.rows * columns * BITS[tile.dtype] // 8, tile.stages)
+    s.tiles[tile] = buffer, s.turns[-1] if tile.stages > 1 else 0
+
+
+def load(s: Scope, ld: Load) -> None:
+    """Rows of a window as fractals; a partial tile is cleared first, so that what is multiplied is defined."""
+    tile, src = ld.dst.tile, ld.src
+    dst, c0 = _all(s, ld.dst.tile), depth(tile.dtype)
+    missing = less(mul(src.rows, aligned(src.cols, c0)), tile.rows * up(tile.cols, c0))
+    with s.when(missing):
+        s.emit("clear", "MTE2", (dst,), ())
+    s.emit("nd2nz", "MTE2", (dst,), (src,), rows=tile.rows)
+
+
+def _all(s: Scope, tile: object) -> Region:
+    buffer, turn = s.tiles[tile]  # type: ignore[index]
+    dtype = tile.dtype  # type: ignore[attr-defined]
+    return Region(buffer, dtype, 0, ((buffer.size * 8 // BITS[dtype], 1),), turn)
+
+
+def mma(s: Scope, m: Mma) -> None:
+    """A loop over slices of K that fit L0A and L0B twice."""
+    a, b = m.a.tile, m.b.tile
+    c0 = depth(a.dtype)
+    k = up(a.cols, c0)
+    step = _step(s, a.rows, b.rows, k, a.dtype)
+    if k == step:  # L0 takes turns with the loop at hand
+        _product(s, m, 0, s.turns[-1] if s.turns else 0, step)
+        return
+    with s.loop(k // step) as i:
+        _product(s, m, i, i, step)
+
+
+def _product(s: Scope, m: Mma, i: Int, turn: Int, step: int) -> None:
+    """Slice ``i`` of K."""
+    a, b = m.a.tile, m.b.tile
+    width = BITS[a.dtype] // 8
+    left = s.buffer(s.fresh("l0a"), "L0A", a.rows * step * width, L0_STAGES)
+    right = s.buffer(s.fresh("l0b"), "L0B", b.rows * step * width, L0_STAGES)
+    x = Region(left, a.dtype, 0, ((a.rows * step, 1),), turn)
+    w = Region(right, a.dtype, 0, ((b.rows * step, 1),), turn)
+    from_a = _all(s, a).line(a.rows * step, mul(i, step * a.rows))
+    from_b = _all(s, b).line(b.rows * step, mul(i, step * b.rows))
+    s.emit("load_a", "MTE1", (x,), (from_a,), rows=a.rows, depth=step)
+    s.emit("load_b", "MTE1", (w,), (from_b,), rows=b.rows, depth=step)
+    acc = _all(s, m.acc.tile)
+    s.emit("mmad", "M", (acc,), (x, w, acc), m=a.rows, n=b.rows, k=step, first=both(m.first, same(i, 0)))
+
+
+def _step(s: Scope, m: int, n: int, k: int, dtype: str) -> int:
+    width, c0 = BITS[dtype] // 8, depth(dtype)
+    fits = min(s.chip.scopes["L0A"] // (m * width), s.chip.scopes["L0B"] // (n * width)) // L0_STAGES
+    for step in range(min(fits // c0 * c0, k), 0, -c0):
+        if k % step == 0:
+            return step
+    raise Illegal(f"a product of {m} x {n} does not fit L0")
+
+
+def store(s: Scope, st: Store) -> None:
+    """The sum to memory, row-major, in the dtype of the tensor."""
+    tile = st.src.tile
+    s.emit("fixpipe", "FIX", (st.dst,), (_all(s, tile),), rows=tile.rows, dtype=st.dst.tensor.dtype)

@@ -1,0 +1,270 @@
+"""Vector statements as instructions of the vector core's memory-to-memory unit.
+
+An instruction acts on a line of ``count`` elements, or repeats itself over rows: 64 lanes (``mask`` of them) of each,
+rows a stride apart; an operand whose stride is 0 is one row for all, and a column is first spread to a block an
+element (``brcb``), whose stride inside a repeat is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..logical import Cast, Compute, Iota, Operand, Piece, Where
+from ..physical import Region
+from ..scalar import Scalar
+from .scope import LANES, MOST_REPEATS, MOST_STRIDE, Illegal, Scope, up
+
+WITH_NUMBER = {"add": "adds", "mul": "muls", "max": "maxs", "min": "mins"}
+BLOCK_LANES = 8  # f32 of a block
+
+
+def compute(s: Scope, c: Compute) -> None:
+    """Elementwise arithmetic."""
+    dst, shape = s.region(c.dst), c.dst.shape
+    if len(c.srcs) == 1:
+        _unary(s, c.op, dst, shape, c.srcs[0])
+        return
+    left, right = c.srcs
+    if not isinstance(left, Piece) and isinstance(right, Piece):
+        _number_first(s, c.op, dst, shape, left, right)
+    elif isinstance(left, Piece) and not isinstance(right, Piece):
+        _number_last(s, c.op, dst, shape, left, right)
+    elif isinstance(left, Piece) and isinstance(right, Piece):
+        binary(s, c.op, dst, shape, left, right)
+    else:
+        raise Illegal(f"{c.op} of two numbers")
+
+
+def _unary(s: Scope, op: str, dst: Region, shape: tuple[int, int], src: Operand) -> None:
+    if not isinstance(src, Piece):
+        s.emit("duplicate", "V", (flat(dst),), (), value=src)
+    elif op == "copy":
+        spread(s, dst, shape, src)
+    else:
+        s.emit(op, "V", (flat(dst),), (flat(s.region(src)),))
+
+
+def flat(region: Region) -> Region:
+    """All elements of a region without gaps, as one line."""
+    if not region.dense:
+        raise Illegal(f"{region.buffer.name}: rows with gaps where a line is needed")
+    return region.line(region.count)
+
+
+def _number_last(s: Scope, op: str, dst: Region, shape: tuple[int, int], a: Piece, b: float | Scalar) -> None:
+    if op == "sub" and isinstance(b, float):
+        op, b = "add", -b
+    if op in WITH_NUMBER:
+        full = materialised(s, a, shape)
+        s.emit(WITH_NUMBER[op], "V", (flat(dst),), (flat(full),), value=b)
+        return
+    number = s.temp(dst.count)
+    s.emit("duplicate", "V", (number,), (), value=b)
+    s.emit(op, "V", (flat(dst),), (flat(materialised(s, a, shape)), number))
+
+
+def _number_first(s: Scope, op: str, dst: Region, shape: tuple[int, int], a: float | Scalar, b: Piece) -> None:
+    if op in WITH_NUMBER:
+        _number_last(s, op, dst, shape, b, a)
+        return
+    number = s.temp(dst.count)
+    s.emit("duplicate", "V", (number,), (), value=a)
+    s.emit(op, "V", (flat(dst),), (number, flat(materialised(s, b, shape))))
+
+
+def materialised(s: Scope, a: Piece, shape: tuple[int, int]) -> Region:
+    """A piece in full shape; rows and columns are spread into new memory."""
+    region = s.region(a)
+    if a.shape == shape or (1 in shape and region.count == shape[0] * shape[1]):
+        return region
+    rows, cols = shape
+    width = up(cols, s.unit)
+    full = s.temp(rows * width, a.dtype).at(0, (rows, width), (width, 1))
+    spread(s, full, shape, a)
+    return full
+
+
+def binary(s: Scope, op: str, dst: Region, shape: tuple[int, int], left: Piece, right: Piece) -> None:
+    """Two pieces, of which one may be a row or a column of the other's shape."""
+    a, b = s.region(left), s.region(right)
+    if a.count == b.count == dst.count:
+        s.emit(op, "V", (flat(dst),), (flat(a), flat(b)))
+    elif b.count == 1 and a.count == dst.count:
+        for d, x, y in _along(dst, flat(a), brcb(s, right)):
+            s.emit(op, "V", (d,), (x, y))
+    elif 1 in shape:
+        s.emit(op, "V", (flat(dst),), (flat(materialised(s, left, shape)), flat(materialised(s, right, shape))))
+    elif left.shape == shape:
+        _against(s, op, dst, a, right)
+    elif right.shape == shape and op in ("add", "mul", "max", "min"):
+        _against(s, op, dst, b, left)
+    else:
+        full = materialised(s, left, shape)
+        if right.shape == shape:
+            s.emit(op, "V", (flat(dst),), (flat(full), flat(b)))
+        else:
+            _against(s, op, dst, full, right)
+
+
+def _against(s: Scope, op: str, dst: Region, a: Region, b: Piece) -> None:
+    """``dst = a op b`` for a row or a column ``b``."""
+    if b.cols == 1:
+        blocks = brcb(s, b)
+        for d, x, y in by_rows(s, dst, a, blocks, column=True):
+            s.emit(op, "V", (d,), (x, y))
+    else:
+        for d, x, y in by_rows(s, dst, a, s.region(b), column=False):
+            s.emit(op, "V", (d,), (x, y))
+
+
+def spread(s: Scope, dst: Region, shape: tuple[int, int], src: Piece) -> None:
+    """Copy a piece into full shape."""
+    a = s.region(src)
+    if src.shape == shape or a.count == dst.count:
+        s.emit("adds", "V", (flat(dst),), (flat(a),), value=0.0)
+    elif 1 in shape:  # one number along a line
+        blocks = brcb(s, src)
+        for d, _, x in _along(dst, dst, blocks):
+            s.emit("adds", "V", (d,), (x,), value=0.0)
+    else:
+        b = brcb(s, src) if src.cols == 1 else a
+        for d, _, y in by_rows(s, dst, dst, b, column=src.cols == 1):
+            s.emit("adds", "V", (d,), (y,), value=0.0)
+
+
+def brcb(s: Scope, column: Piece) -> Region:
+    """A block of 8 copies for every element of a column."""
+    src = s.region(column)
+    count = up(column.rows * column.cols, BLOCK_LANES)
+    out = s.temp(count * BLOCK_LANES, src.dtype, "brcb")
+    for first in range(0, count, BLOCK_LANES * MOST_REPEATS):
+        n = min(count - first, BLOCK_LANES * MOST_REPEATS)
+        s.emit("brcb", "V", (out.line(n * BLOCK_LANES, first * BLOCK_LANES),), (src.line(n, first),))
+    return out
+
+
+def _along(dst: Region, a: Region, blocks: Region) -> Iterator[tuple[Region, Region, Region]]:
+    """Two lines in repeats, against one block; a tail that fills no block is one of its own."""
+    count, done = dst.count, 0
+    while done < count:
+        lanes = min(LANES, (count - done) // BLOCK_LANES * BLOCK_LANES)
+        if not lanes:
+            yield dst.line(count - done, done), a.line(count - done, done), blocks.line(count - done)
+            return
+        repeats = min((count - done) // lanes, MOST_REPEATS)
+        inner = ((lanes // BLOCK_LANES, BLOCK_LANES), (BLOCK_LANES, 1))
+        yield (
+            dst.at(done, (repeats, lanes), *inner),
+            a.at(done, (repeats, lanes), *inner),
+            blocks.at(0, (repeats, 0), (lanes // BLOCK_LANES, 0), (BLOCK_LANES, 1)),
+        )
+        done += repeats * lanes
+
+
+def by_rows(
+    s: Scope, dst: Region, a: Region, b: Region, column: bool
+) -> Iterator[tuple[Region, Region, Region]]:
+    """The repeats that cover ``[rows, pitch]``: down the rows in slices of 64 lanes, or along each row.
+
+    ``b`` is a row, or with ``column`` the blocks of one.
+    """
+    (rows, pitch), (width, _) = dst.dims
+    if pitch // BLOCK_LANES <= MOST_STRIDE and rows * LANES >= width:
+        yield from _down(s, dst, a, b, column)
+        return
+    with s.loop(rows) as r:
+        if not column:
+            yield dst.line(width, r * pitch), a.line(width, r * a.dims[0][1]), b.line(width)
+            return
+        done = 0
+        while done < width:
+            lanes = min(LANES, width - done)
+            repeats = min((width - done) // lanes, MOST_REPEATS)
+            inner = ((lanes // 8, 8), (8, 1))
+            yield (
+                dst.at(r * pitch + done, (repeats, lanes), *inner),
+                a.at(r * a.dims[0][1] + done, (repeats, lanes), *inner),
+                b.at(r * 8, (repeats, 0), (lanes // 8, 0), (8, 1)),
+            )
+            done += repeats * lanes
+
+
+def _down(
+    s: Scope, dst: Region, a: Region, b: Region, column: bool
+) -> Iterator[tuple[Region, Region, Region]]:
+    (rows, pitch), (width, _) = dst.dims
+    step = a.dims[0][1]
+    full, rest = divmod(width, LANES)
+    for first in range(0, rows, MOST_REPEATS):
+        n = min(rows - first, MOST_REPEATS)
+        if full:
+            with s.loop(full) as c:
+                yield _slice(dst, a, b, n, first, pitch, step, c * LANES, LANES, column)
+        if rest:
+            yield _slice(dst, a, b, n, first, pitch, step, full * LANES, rest, column)
+
+
+def _slice(
+    dst: Region, a: Region, b: Region, n: int, first: int, pitch: int, step: int, at: int | Scalar, lanes: int,
+    column: bool,
+) -> tuple[Region, Region, Region]:  # fmt: skip
+    inner = ((lanes // 8, 8), (8, 1))
+    other = b.at(first * 8, (n, 8), (lanes // 8, 0), (8, 1)) if column else b.at(at, (n, 0), *inner)
+    return dst.at(first * pitch + at, (n, pitch), *inner), a.at(first * step + at, (n, step), *inner), other
+
+
+def cast(s: Scope, c: Cast) -> None:
+    """To the nearest; what the chip cannot do in one step goes over f32."""
+    src, dst = flat(s.region(c.src)), flat(s.region(c.dst))
+    if "f32" in (c.src.dtype, c.dst.dtype):
+        s.emit("cast", "V", (dst,), (src,))
+        return
+    between = s.temp(dst.count)
+    s.emit("cast", "V", (between,), (src,))
+    s.emit("cast", "V", (dst,), (between,))
+
+
+def where(s: Scope, w: Where) -> None:
+    """Compare to a mask of bits, then select; comparisons take whole repeats, so that tails are padded."""
+    dst, shape = flat(s.region(w.dst)), w.dst.shape
+    count = up(dst.count, LANES)
+    left, right, cmp = w.left, w.right, w.cmp
+    if not isinstance(left, Piece):
+        left, right, cmp = right, left, {"<": ">", ">": "<", "<=": ">=", ">=": "<="}.get(cmp, cmp)
+    assert isinstance(left, Piece)
+    bits = s.temp(max(count // 8, 32), "i8", "bits")
+    a = _padded(s, left, shape, count)
+    if isinstance(right, Piece):
+        s.emit("compare", "V", (bits.line(count // 8),), (a, _padded(s, right, shape, count)), cmp=cmp)
+    else:
+        s.emit("compares", "V", (bits.line(count // 8),), (a,), cmp=cmp, value=right)
+    yes = _selectable(s, w.yes, shape, dst)
+    mask = bits.line(count // 8)
+    if isinstance(w.no, Piece):
+        s.emit("select", "V", (dst,), (mask, yes, _selectable(s, w.no, shape, dst)))
+    else:
+        s.emit("selects", "V", (dst,), (mask, yes), value=w.no)
+
+
+def _selectable(s: Scope, operand: Operand, shape: tuple[int, int], dst: Region) -> Region:
+    if isinstance(operand, Piece):
+        return flat(materialised(s, operand, shape))
+    made = s.temp(dst.count)
+    s.emit("duplicate", "V", (made,), (), value=operand)
+    return made
+
+
+def _padded(s: Scope, piece: Piece, shape: tuple[int, int], count: int) -> Region:
+    """A piece in whole repeats of 64 lanes."""
+    region = flat(materialised(s, piece, shape))
+    if region.count == count:
+        return region
+    padded = s.temp(count)
+    s.emit("duplicate", "V", (padded,), (), value=0.0)
+    s.emit("adds", "V", (padded.line(region.count),), (region,), value=0.0)
+    return padded
+
+
+def iota(s: Scope, i: Iota) -> None:
+    """start, start + 1, ..."""
+    s.emit("iota", "V", (flat(s.region(i.dst)),), (), start=i.start)

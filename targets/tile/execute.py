@@ -1,0 +1,195 @@
+"""Executes physical tile programs with numpy: addresses, padding and layouts as the chip has them, order as written.
+
+On-chip memory is bytes, so that two buffers that share an address share what is there. Synchronisation does nothing
+here; whether it suffices is for the verifier and the emulators to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from dsv4c.ir.types import DTYPES
+
+from . import physical as ph
+from .interpret import OutOfBounds
+from .logical import Tensor, Window
+from .scalar import Int, evaluate
+
+Array = np.ndarray[Any, Any]
+POISON = 0xFB  # a NaN in every float dtype
+
+_BINARY: Mapping[str, Callable[[Any, Any], Any]] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "max": np.maximum, "min": np.minimum,
+}  # fmt: skip
+_NUMBER: Mapping[str, Callable[[Any, Any], Any]] = {
+    "adds": np.add, "muls": np.multiply, "maxs": np.maximum, "mins": np.minimum, "shift_right": np.right_shift,
+}  # fmt: skip
+_UNARY: Mapping[str, Callable[[Any], Any]] = {"exp": np.exp, "ln": np.log, "sqrt": np.sqrt, "abs": np.abs}
+_COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
+    "<": np.less, ">": np.greater, "<=": np.less_equal, ">=": np.greater_equal, "==": np.equal, "!=": np.not_equal,
+}  # fmt: skip
+_REDUCE: Mapping[str, Callable[..., Any]] = {"whole_sum": np.sum, "whole_max": np.max, "whole_min": np.min}
+
+
+def run(
+    program: ph.Program, scopes: Mapping[str, int], arrays: Mapping[str, Array], sizes: Mapping[str, int], cores: int = 2
+) -> None:
+    """Execute on ``cores`` cores, one after the other; outputs are written in place."""
+    flats = {name: a.reshape(-1) for name, a in arrays.items()}
+    with np.errstate(all="ignore"):
+        for core in range(cores):
+            _Core(scopes, flats, dict(sizes), core, cores).block(program.body)
+
+
+class _Core:
+    def __init__(
+        self, scopes: Mapping[str, int], arrays: Mapping[str, Array], env: dict[str, int], core: int, cores: int
+    ) -> None:
+        self.memory = {scope: np.full(size, POISON, np.uint8) for scope, size in scopes.items()}
+        self.arrays, self.env, self.core, self.cores = arrays, env, core, cores
+
+    def block(self, body: tuple[ph.Step, ...]) -> None:
+        for step in body:
+            if isinstance(step, ph.Loop):
+                self._loop(step)
+            elif isinstance(step, ph.If):
+                if evaluate(step.condition, self.env):
+                    self.block(step.body)
+            elif isinstance(step, ph.Get):
+                self._get(step)
+            elif isinstance(step, ph.Instr):
+                self._instr(step)
+
+    def _loop(self, s: ph.Loop) -> None:
+        count = evaluate(s.count, self.env)
+        for turn, at in enumerate(range(self.core, count, self.cores) if s.tasks else range(count)):
+            self.env[s.var] = at
+            if s.turn:
+                self.env[s.turn] = turn
+            self.block(s.body)
+
+    def _get(self, s: ph.Get) -> None:
+        if isinstance(s.src, Tensor):
+            self.env[s.name] = int(self.arrays[s.src.name][evaluate(s.index, self.env)])
+        else:
+            self.env[s.name] = int(self.region(s.src)[0])
+
+    def region(self, r: ph.Region) -> Array:
+        """The elements, as a view; OutOfBounds outside the buffer."""
+        kind = DTYPES[r.dtype]
+        offset = evaluate(r.offset, self.env) * kind.itemsize
+        if offset < 0 or offset + r.reach * kind.itemsize > r.buffer.size:
+            raise OutOfBounds(f"{r.buffer.name}: {r.dims} from byte {offset} of {r.buffer.size}")
+        at = evaluate(r.address(), self.env)
+        flat = self.memory[r.buffer.scope][at : at + r.reach * kind.itemsize].view(kind)
+        shape, strides = zip(*r.dims, strict=True)
+        return np.lib.stride_tricks.as_strided(flat, shape, [s * kind.itemsize for s in strides])
+
+    def window(self, w: Window) -> Array:
+        flat = self.arrays[w.tensor.name]
+        offset, rows, cols, pitch = (evaluate(x, self.env) for x in (w.offset, w.rows, w.cols, w.pitch))
+        if rows <= 0 or cols <= 0 or offset < 0 or offset + (rows - 1) * pitch + cols > flat.size:
+            raise OutOfBounds(f"{w.tensor.name}: {rows} x {cols} from {offset}, pitch {pitch}, of {flat.size}")
+        return np.lib.stride_tricks.as_strided(flat[offset:], (rows, cols), (pitch * flat.itemsize, flat.itemsize))
+
+    def place(self, p: ph.Place) -> Array:
+        return self.region(p) if isinstance(p, ph.Region) else self.window(p)
+
+    def value(self, v: ph.Value | Int) -> float:
+        return float(v) if isinstance(v, float) else float(evaluate(v, self.env))  # type: ignore[arg-type]
+
+    def _instr(self, s: ph.Instr) -> None:
+        (dst, *_), srcs = [self.place(p) for p in s.outs], [self.place(p) for p in s.ins]
+        if s.op in _BINARY:
+            dst[...] = _BINARY[s.op](*srcs)
+        elif s.op in _NUMBER:
+            dst[...] = _NUMBER[s.op](srcs[0], dst.dtype.type(self.value(s.args["value"])))
+        elif s.op in _UNARY:
+            dst[...] = _UNARY[s.op](srcs[0])
+        elif s.op in _REDUCE:
+            dst[...] = _REDUCE[s.op](srcs[0].reshape(dst.size, -1), axis=1)
+        else:
+            getattr(self, f"_{s.op}")(s, dst, srcs)
+
+    def _duplicate(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        dst[...] = self.value(s.args["value"])
+
+    def _iota(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        dst[...] = int(self.value(s.args["start"])) + np.arange(dst.size)
+
+    def _cast(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        narrow = dst.dtype.kind == "i" and srcs[0].dtype.kind == "f"
+        dst[...] = np.rint(srcs[0]) if narrow else srcs[0]
+
+    def _brcb(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        dst[...] = np.repeat(srcs[0], 8)
+
+    def _gather(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        dst[...] = srcs[0][srcs[1] // srcs[0].itemsize]
+
+    def _compare(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        dst.view(np.uint8)[...] = np.packbits(_COMPARE[str(s.args["cmp"])](*srcs), bitorder="little")
+
+    def _compares(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        hit = _COMPARE[str(s.args["cmp"])](srcs[0], np.float32(self.value(s.args["value"])))
+        dst.view(np.uint8)[...] = np.packbits(hit, bitorder="little")
+
+    def _select(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        hit = np.unpackbits(srcs[0].view(np.uint8), bitorder="little")[: dst.size]
+        dst[...] = np.where(hit, srcs[1], srcs[2])
+
+    def _selects(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        hit = np.unpackbits(srcs[0].view(np.uint8), bitorder="little")[: dst.size]
+        dst[...] = np.where(hit, srcs[1], self.value(s.args["value"]))
+
+    def _copy_in(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        """Rows to whole blocks of 32 bytes, the last of each filled up."""
+        (src,), per = srcs, 32 // dst.itemsize
+        rows, cols = src.shape
+        full = np.lib.stride_tricks.as_strided(dst, (rows, -(-cols // per) * per), dst.strides)
+        full[:, cols:] = self.value(s.args["fill"])
+        full[:, :cols] = src
+
+    def _copy_out(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        dst[...] = srcs[0][: dst.shape[0], : dst.shape[1]]
+
+    # --- matrix products ---
+
+    def _clear(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        dst[...] = 0
+
+    def _nd2nz(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        """``[m, k]`` to columns of fractals; rows beyond the window are left alone."""
+        (src,), c0 = srcs, 32 // dst.itemsize
+        rows, cols = src.shape
+        fractals = dst.reshape(-1, int(self.value(s.args["rows"])), c0)
+        for column in range(-(-cols // c0)):
+            part = src[:, column * c0 : (column + 1) * c0]
+            fractals[column, :rows, : part.shape[1]] = part
+            fractals[column, :rows, part.shape[1] :] = 0
+
+    def _load_a(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        """Fractals column by column to row by row."""
+        rows, depth, c0 = int(self.value(s.args["rows"])), int(self.value(s.args["depth"])), 32 // dst.itemsize
+        fractals = srcs[0].reshape(depth // c0, rows // 16, 16 * c0)
+        dst[...] = fractals.transpose(1, 0, 2).reshape(-1)
+
+    def _load_b(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        dst[...] = srcs[0]
+
+    def _mmad(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        m, n, k = (int(self.value(s.args[key])) for key in ("m", "n", "k"))
+        c0 = 32 // srcs[0].itemsize
+        a = srcs[0].reshape(m // 16, k // c0, 16, c0).transpose(0, 2, 1, 3).reshape(m, k).astype(np.float32)
+        b = srcs[1].reshape(k // c0, n // 16, 16, c0).transpose(1, 2, 0, 3).reshape(n, k).astype(np.float32)
+        acc = dst.reshape(n // 16, m, 16)
+        product = (a @ b.T).reshape(m, n // 16, 16).transpose(1, 0, 2)
+        acc[...] = product if self.value(s.args["first"]) else acc + product
+
+    def _fixpipe(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        rows = int(self.value(s.args["rows"]))
+        acc = srcs[0].reshape(-1, rows, 16).transpose(1, 0, 2).reshape(rows, -1)
+        dst[...] = acc[: dst.shape[0], : dst.shape[1]]

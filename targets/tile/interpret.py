@@ -1,0 +1,147 @@
+"""Executes logical tile programs with numpy: what a kernel means, before any chip is thought of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from dsv4c.ir.types import DTYPES
+
+from . import logical as ir
+from .logical import Operand, Piece, Tile, Window
+from .scalar import Int, evaluate
+
+Array = np.ndarray[Any, Any]
+UNDEFINED = {"f": np.nan, "i": -(2**30), "V": np.nan, "b": 1}
+
+_BINARY: Mapping[str, Callable[[Any, Any], Any]] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "max": np.maximum, "min": np.minimum,
+}  # fmt: skip
+_UNARY: Mapping[str, Callable[[Any], Any]] = {
+    "exp": np.exp, "ln": np.log, "sqrt": np.sqrt, "abs": np.abs, "copy": np.array,
+}  # fmt: skip
+_COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
+    "<": np.less, ">": np.greater, "<=": np.less_equal, ">=": np.greater_equal, "==": np.equal, "!=": np.not_equal,
+}  # fmt: skip
+_REDUCE: Mapping[str, Callable[..., Any]] = {"sum": np.sum, "max": np.max, "min": np.min}
+
+
+class OutOfBounds(Exception):
+    """A program touches memory outside a tensor or a tile."""
+
+
+def run(program: ir.Program, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> None:
+    """Execute over contiguous arrays, one a tensor; outputs are written in place."""
+    with np.errstate(all="ignore"):
+        _Run({name: a.reshape(-1) for name, a in arrays.items()}, dict(sizes)).block(program.body)
+
+
+class _Run:
+    def __init__(self, arrays: Mapping[str, Array], env: dict[str, int]) -> None:
+        self.arrays, self.env = arrays, env
+        self.tiles: dict[Tile, Array] = {}
+
+    def block(self, body: tuple[ir.Statement, ...]) -> None:
+        for statement in body:
+            getattr(self, f"_{type(statement).__name__.lower()}")(statement)
+
+    def number(self, a: Int) -> int:
+        return evaluate(a, self.env)
+
+    def piece(self, p: Piece) -> Array:
+        """The elements, as a view that may be written."""
+        tile, row = self.tiles[p.tile], self.number(p.row)
+        if p.tile.cols == 1 or p.cols == p.tile.cols:
+            part = tile[row : row + p.rows] if p.cols == p.tile.cols else tile[row : row + p.rows * p.cols]
+        else:
+            part = tile[row : row + 1]
+        if part.size != p.rows * p.cols:
+            raise OutOfBounds(f"{p.tile.name}: {p.shape} from row {row} of {tile.shape}")
+        return part.reshape(p.shape)
+
+    def operand(self, o: Operand) -> Any:
+        if isinstance(o, Piece):
+            return self.piece(o)
+        return np.float32(o) if isinstance(o, float) else np.float32(self.number(o))
+
+    def window(self, w: Window) -> Array:
+        flat = self.arrays[w.tensor.name]
+        offset, rows, cols, pitch = (self.number(x) for x in (w.offset, w.rows, w.cols, w.pitch))
+        if rows <= 0 or cols <= 0:
+            return flat[:0].reshape(0, 0)
+        if offset < 0 or offset + (rows - 1) * pitch + cols > flat.size:
+            raise OutOfBounds(f"{w.tensor.name}: {rows} x {cols} from {offset}, pitch {pitch}, of {flat.size}")
+        strides = (pitch * flat.itemsize, flat.itemsize)
+        return np.lib.stride_tricks.as_strided(flat[offset:], (rows, cols), strides)
+
+    def _declare(self, s: ir.Declare) -> None:
+        kind = DTYPES[s.tile.dtype]
+        self.tiles[s.tile] = np.full((s.tile.rows, s.tile.cols), UNDEFINED.get(kind.kind, np.nan), kind)
+
+    def _load(self, s: ir.Load) -> None:
+        dst, src = self.piece(s.dst), self.window(s.src)
+        if s.fill is not None:
+            dst[...] = s.fill
+        dst[: src.shape[0], : src.shape[1]] = src
+
+    def _store(self, s: ir.Store) -> None:
+        dst, src = self.window(s.dst), self.piece(s.src)
+        dst[...] = src[: dst.shape[0], : dst.shape[1]]
+
+    def _compute(self, s: ir.Compute) -> None:
+        dst, srcs = self.piece(s.dst), [self.operand(o) for o in s.srcs]
+        if len(srcs) == 2:
+            kind = dst.dtype
+            dst[...] = _BINARY[s.op](*(np.asarray(x, kind) for x in srcs))
+        else:
+            dst[...] = _UNARY[s.op](srcs[0])
+
+    def _cast(self, s: ir.Cast) -> None:
+        dst, src = self.piece(s.dst), self.piece(s.src)
+        dst[...] = np.rint(src) if dst.dtype.kind == "i" and src.dtype.kind == "f" else src
+
+    def _where(self, s: ir.Where) -> None:
+        left, right, yes, no = (self.operand(o) for o in (s.left, s.right, s.yes, s.no))
+        self.piece(s.dst)[...] = np.where(_COMPARE[s.cmp](left, right), yes, no)
+
+    def _reduce(self, s: ir.Reduce) -> None:
+        src = self.piece(s.src)
+        self.piece(s.dst)[...] = _REDUCE[s.op](src, axis=s.axis, keepdims=True)
+
+    def _rearrange(self, s: ir.Rearrange) -> None:
+        dst, srcs = self.piece(s.dst), [self.piece(p) for p in s.srcs]
+        if s.op == "transpose":
+            dst[...] = srcs[0].T
+        elif s.op == "interleave":
+            dst[:, 0::2], dst[:, 1::2] = srcs
+        else:
+            dst[...] = srcs[0][:, int(s.op == "odd") :: 2]
+
+    def _iota(self, s: ir.Iota) -> None:
+        self.piece(s.dst)[...] = self.number(s.start) + np.arange(s.dst.cols)
+
+    def _read(self, s: ir.Read) -> None:
+        offset, flat = self.number(s.offset), self.arrays[s.src.name]
+        if not 0 <= offset < flat.size:
+            raise OutOfBounds(f"{s.src.name}[{offset}] of {flat.size}")
+        self.env[s.name] = int(flat[offset])
+
+    def _peek(self, s: ir.Peek) -> None:
+        self.env[s.name] = int(self.piece(s.src)[0, self.number(s.col)])
+
+    def _mma(self, s: ir.Mma) -> None:
+        acc, rows = self.piece(s.acc), self.number(s.rows)
+        a, b = self.piece(s.a)[:rows].astype(np.float32), self.piece(s.b).astype(np.float32)
+        before = 0 if self.number(s.first) else acc[:rows].copy()
+        acc[:rows] = before + a @ b.T
+
+    def _loop(self, s: ir.Loop) -> None:
+        for turn in range(self.number(s.count)):
+            self.env[s.var] = turn
+            self.block(s.body)
+
+    def _if(self, s: ir.If) -> None:
+        if self.number(s.condition):
+            self.block(s.body)

@@ -1,0 +1,1 @@
+"""One logical tile program per kernel op."""
