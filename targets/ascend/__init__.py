@@ -1,0 +1,1 @@
+"""Ascend: the host emulator of AscendC, and (elsewhere in this folder) the emitter of AscendC projects."""

@@ -1,0 +1,7 @@
+// AscendC for the host: unchanged kernels include this file under the vendor's name. See docs/emulator.md.
+#pragma once
+
+#define DSV4C_EMULATOR 1
+
+#include "api/cube.h"
+#include "api/sort.h"

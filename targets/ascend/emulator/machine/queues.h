@@ -1,0 +1,351 @@
+// On-chip memory: capacity, buffers, queues and their discipline, and resolving a tensor to bytes with bounds.
+#pragma once
+
+#include <optional>
+
+#include "flags.h"
+
+namespace emu {
+
+Hardware hardware_of(TPosition p) {
+    switch (p) {
+        case TPosition::VECIN: case TPosition::VECOUT: case TPosition::VECCALC: case TPosition::SPM: return Hardware::UB;
+        case TPosition::A1: case TPosition::B1: case TPosition::C1: case TPosition::TSCM: return Hardware::L1;
+        case TPosition::A2: return Hardware::L0A;
+        case TPosition::B2: return Hardware::L0B;
+        case TPosition::CO1: return Hardware::L0C;
+        case TPosition::C2: return Hardware::BIAS;
+        case TPosition::C2PIPE2GM: case TPosition::C2PIPE2LOCAL: return Hardware::FIXBUF;
+        default: return Hardware::GM;
+    }
+}
+const char* name_of(Hardware h) {
+    static const char* names[] = {"GM", "UB", "L1", "L0A", "L0B", "L0C", "BT", "FixPipe buffer", "no memory"};
+    return names[int(h)];
+}
+const char* name_of(TPosition p) {
+    static const char* names[] = {"GM", "A1", "A2", "B1", "B2", "C1", "C2", "CO1", "CO2", "VECIN", "VECOUT", "VECCALC", "SPM", "TSCM",
+                                  "C2PIPE2GM", "C2PIPE2LOCAL", "no position"};
+    return names[int(p)];
+}
+
+uint32_t capacity(Hardware h) {
+    constexpr bool late = __NPU_ARCH__ == 3510;
+    switch (h) {
+        case Hardware::UB: return machine().settings.ub_bytes;
+        case Hardware::L1: return machine().settings.l1_bytes;
+        case Hardware::L0A: case Hardware::L0B: return 64 * 1024;
+        case Hardware::L0C: return (late ? 256 : 128) * 1024;
+        case Hardware::BIAS: return late ? 4096 : 1024;
+        case Hardware::FIXBUF: return late ? 4096 : 2048;
+        default: return 0;
+    }
+}
+
+// Spec §1.1: alignment of local addresses.
+uint32_t alignment(Hardware h) {
+    switch (h) {
+        case Hardware::L0A: case Hardware::L0B: return 512;
+        case Hardware::L0C: case Hardware::BIAS: return 64;
+        case Hardware::FIXBUF: return 128;
+        default: return 32;
+    }
+}
+
+Memory* memory_of(Core& c, Hardware h) {
+    Group& g = *c.group;
+    switch (h) {
+        case Hardware::UB: return c.cube ? g.ub[0].get() : g.ub[c.sub].get();
+        case Hardware::L1: return g.l1.get();
+        case Hardware::L0A: return g.l0a.get();
+        case Hardware::L0B: return g.l0b.get();
+        case Hardware::L0C: return g.l0c.get();
+        case Hardware::BIAS: return g.bias.get();
+        case Hardware::FIXBUF: return g.fixbuf.get();
+        default: return nullptr;
+    }
+}
+
+// Bytes of a tensor from its start, checked: null if they are not all there.
+std::optional<Range> range_of(Core& c, const Place& p, uint64_t off, uint64_t bytes, const char* who, At at) {
+    const Hardware h = hardware_of(p.pos);
+    Memory* m = memory_of(c, h);
+    if (!m) {
+        find("position", at, format("%s: a tensor at %s has no memory on this core", who, name_of(p.pos)));
+        return std::nullopt;
+    }
+    if (p.buffer) {
+        const Buffer& b = c.buffers[p.buffer - 1u];
+        if (b.place.generation != p.generation) {
+            find("queue", at, format("%s uses a tensor after FreeTensor (%s)", who, name_of(b.at).c_str()), "free it after its last use");
+            return std::nullopt;
+        }
+    }
+    if (p.addr + off + bytes > p.hi || p.addr < p.lo) {
+        find("bounds", at, format("%s reaches byte %llu of a buffer in %s that has %u bytes", who,
+                                  static_cast<unsigned long long>(p.addr - p.lo + off + bytes), name_of(h), p.hi - p.lo),
+             "enlarge the buffer or reduce the count");
+        return std::nullopt;
+    }
+    return Range{m, p.addr + off, bytes};
+}
+
+std::optional<Range> gm_range(uint64_t address, uint64_t bytes, const char* who, At at) {
+    Memory* m = machine().gm.find(address);
+    const uint64_t base = m ? reinterpret_cast<uint64_t>(m->bytes) : 0;
+    if (m && address >= base && address + bytes <= base + m->size) return Range{m, address - base, bytes};
+    const std::string text = m ? format("%s touches bytes %lld to %lld of %s", who, static_cast<long long>(address - base),
+                                        static_cast<long long>(address - base + bytes), m->name.c_str())
+                               : format("%s touches GM that no allocation holds", who);
+    find("bounds", at, text, "mind the tail of the last tile, and offsets in elements");
+    return std::nullopt;
+}
+
+bool check_position(const Place& p, std::initializer_list<Hardware> allowed, const char* who, At at) {
+    const Hardware h = hardware_of(p.pos);
+    for (Hardware each : allowed) {
+        if (each == h) return true;
+    }
+    find("position", at, format("%s: operand lies at %s (%s), must be in %s", who, name_of(p.pos), name_of(h), name_of(*allowed.begin())));
+    return false;
+}
+
+bool check_aligned(const Place& p, uint32_t to, const char* who, At at) {
+    if (p.addr % to == 0) return true;
+    find("align", at, format("%s: address %u in %s is not a multiple of %u bytes", who, p.addr, name_of(hardware_of(p.pos)), to),
+         "start rows and slices at multiples of the block");
+    return false;
+}
+
+// --- allocation ----------------------------------------------------------------------------------------------------
+void pipe_open(At at) {
+    Core& c = core(at);
+    if (c.pipes_open++) find("queue", at, "a second TPipe in one kernel", "declare one TPipe and pass a pointer");
+}
+void pipe_close() {}
+void pipe_reset(At at) {
+    Core& c = core(at);
+    for (uint32_t& u : c.used) u = 0;
+    for (int& n : c.per_position) n = 0;
+    c.total_buffers = 0;
+}
+
+Place static_place(TPosition pos, uint32_t addr, uint64_t bytes, At at) {
+    const Hardware h = hardware_of(pos);
+    if (addr + bytes > capacity(h)) {
+        find("capacity", at, format("a tensor of %llu bytes at address %u ends beyond %s (%u bytes)", static_cast<unsigned long long>(bytes), addr,
+                                    name_of(h), capacity(h)));
+    }
+    Place p;
+    p.pos = pos;
+    p.addr = p.lo = addr;
+    p.hi = uint32_t(std::min<uint64_t>(addr + bytes, capacity(h)));
+    check_aligned(p, alignment(h), "LocalTensor", at);
+    return p;
+}
+
+Place take_memory(Core& c, TPosition pos, uint32_t bytes, At at) {
+    const Hardware h = hardware_of(pos);
+    const uint32_t rounded = (bytes + 31) / 32 * 32;
+    const uint32_t step = alignment(h);
+    uint32_t& used = c.used[int(h)];
+    const uint32_t addr = (used + step - 1) / step * step;
+    if (bytes == 0) find("capacity", at, "InitBuffer with 0 bytes");
+    if (addr + rounded > capacity(h)) {
+        find("capacity", at, format("InitBuffer: %s overflows: %u of %u bytes are taken, %u more do not fit", name_of(h), used, capacity(h), rounded),
+             "use smaller or fewer buffers");
+        abandon(c);
+    }
+    used = addr + rounded;
+    Place p;
+    p.pos = pos;
+    p.addr = p.lo = addr;
+    p.hi = addr + rounded;
+    return p;
+}
+
+void count_buffers(Core& c, TPosition pos, int num, bool queue, At at) {
+    c.total_buffers += num;
+    if (c.total_buffers > 64) find("queue", at, format("%d buffers; a TPipe has 64", c.total_buffers));
+    if (!queue) return;
+    c.per_position[int(pos)] += num;
+    if (c.per_position[int(pos)] > 8) {
+        find("queue", at, format("%d queue buffers at %s; there are event ids for 8", c.per_position[int(pos)], name_of(pos)), "merge buffers or use TBuf");
+    }
+}
+
+Place buffer_init(TPosition pos, uint32_t bytes, At at) {
+    Core& c = core(at);
+    count_buffers(c, pos, 1, false, at);
+    return take_memory(c, pos, bytes, at);
+}
+
+int event_of(Lane src, Lane dst) {
+    for (int e = 0; e < kEvents; e++) {
+        const EventLanes l = lanes_of(HardEvent(e));
+        if (l.src == src && l.dst == dst && src != dst) return e;
+    }
+    return -1;
+}
+
+// Who fills and who drains a queue between two positions.
+EventLanes ends_of(TPosition src, TPosition dst) {
+    const Hardware from = hardware_of(src), to = hardware_of(dst);
+    if (from == Hardware::GM) return {MTE2, to == Hardware::UB ? V : MTE1};
+    if (from == Hardware::L1) return {to == Hardware::L1 ? MTE2 : MTE1, to == Hardware::L1 ? MTE1 : M};
+    if (from == Hardware::L0C) return {M, FIX};
+    if (from == Hardware::L0A || from == Hardware::L0B) return {MTE1, M};
+    if (src == TPosition::VECIN && dst == TPosition::VECOUT) return {MTE2, MTE3};
+    if (src == TPosition::VECIN) return {MTE2, V};
+    if (to == Hardware::GM || to == Hardware::L1) return {V, MTE3};
+    return {V, V};
+}
+
+QueueHandle queue_init(TPosition src, TPosition dst, int depth, int num, uint32_t bytes, At at) {
+    Core& c = core(at);
+    const TPosition pos = hardware_of(src) == Hardware::GM ? dst : src;
+    count_buffers(c, pos, num, true, at);
+    Queue q;
+    q.src = src;
+    q.dst = dst;
+    q.depth = depth;
+    const EventLanes ends = ends_of(src, dst);
+    q.event = event_of(ends.src, ends.dst);
+    q.free_event = event_of(ends.dst, ends.src);
+    for (int i = 0; i < num; i++) {
+        Buffer b;
+        b.place = take_memory(c, pos, bytes, at);
+        b.place.buffer = uint16_t(c.buffers.size() + 1);
+        b.at = at;
+        q.buffers.push_back(int(c.buffers.size()));
+        c.buffers.push_back(b);
+    }
+    c.queues.push_back(q);
+    return {int(c.queues.size()) - 1};
+}
+
+Queue& queue_of(Core& c, QueueHandle h, At at) {
+    if (h.id >= 0 && h.id < int(c.queues.size())) return c.queues[size_t(h.id)];
+    find("queue", at, "a queue is used that InitBuffer has not seen", "call pipe.InitBuffer(queue, num, len) first");
+    abandon(c);
+}
+
+Place queue_alloc(QueueHandle h, At at) {
+    Core& c = core(at);
+    Queue& q = queue_of(c, h, at);
+    // The device hands buffers out in turn.
+    for (size_t i = 0; i < q.buffers.size(); i++) {
+        const int index = q.buffers.front();
+        q.buffers.erase(q.buffers.begin());
+        q.buffers.push_back(index);
+        Buffer& b = c.buffers[size_t(index)];
+        if (b.state != Buffer::Free) continue;
+        if (b.free_id >= 0) {
+            c.of_queue[q.free_event][b.free_id] = false;
+            wait_flag(HardEvent(q.free_event), b.free_id, at);
+            release_event(HardEvent(q.free_event), b.free_id, at);
+            b.free_id = -1;
+        } else if (q.free_event < 0) {
+            pipe_barrier(PIPE_V, at);
+        }
+        b.state = Buffer::Allocated;
+        b.at = at;
+        b.place.generation++;
+        const EventLanes ends = ends_of(q.src, q.dst);
+        Memory* m = memory_of(c, hardware_of(b.place.pos));
+        if (m && has_lane(c, ends.src)) {
+            enqueue(c, ends.src, {Item::Undefine, at, {}, nullptr, 0, 0, 0, {m, b.place.lo, b.place.hi - b.place.lo}});
+        }
+        return b.place;
+    }
+    const Buffer& oldest = c.buffers[size_t(q.buffers.front())];
+    find("queue", at, format("AllocTensor finds none of the queue's %zu buffers free: the core hangs (the oldest is in use since %s)",
+                             q.buffers.size(), name_of(oldest.at).c_str()),
+         "call FreeTensor for every tensor taken with DeQue or AllocTensor");
+    abandon(c);
+}
+
+Buffer* buffer_of(Core& c, const Queue& q, const Place& p, const char* who, At at) {
+    if (p.buffer && p.buffer <= c.buffers.size()) {
+        Buffer& b = c.buffers[p.buffer - 1u];
+        for (int index : q.buffers) {
+            if (index == int(p.buffer) - 1) return &b;
+        }
+    }
+    find("queue", at, format("%s with a tensor that is not of this queue", who), "tensors go back to the queue they were allocated from");
+    return nullptr;
+}
+
+void queue_enque(QueueHandle h, const Place& p, At at) {
+    Core& c = core(at);
+    Queue& q = queue_of(c, h, at);
+    Buffer* b = buffer_of(c, q, p, "EnQue", at);
+    if (!b) return;
+    if (b->state != Buffer::Allocated && b->state != Buffer::Dequeued) {
+        find("queue", at, format("EnQue of a tensor that is not allocated (since %s)", name_of(b->at).c_str()), "AllocTensor, fill, EnQue, DeQue, use, FreeTensor");
+        return;
+    }
+    if (q.depth > 0 && int(q.enqueued.size()) >= std::max<int>(q.depth, int(q.buffers.size()))) {
+        find("queue", at, format("EnQue into a full queue (depth %d)", q.depth), "DeQue first");
+    }
+    if (q.event < 0) {
+        pipe_barrier(PIPE_V, at);
+    } else {
+        b->enque_id = alloc_event(HardEvent(q.event), at);
+        c.of_queue[q.event][b->enque_id] = true;
+        set_flag(HardEvent(q.event), b->enque_id, at);
+    }
+    b->state = Buffer::Enqueued;
+    b->at = at;
+    q.enqueued.push_back(int(p.buffer) - 1);
+}
+
+Place queue_deque(QueueHandle h, At at) {
+    Core& c = core(at);
+    Queue& q = queue_of(c, h, at);
+    if (q.enqueued.empty()) {
+        find("queue", at, "DeQue from an empty queue: the core hangs", "EnQue the tensor before");
+        abandon(c);
+    }
+    Buffer& b = c.buffers[size_t(q.enqueued.front())];
+    q.enqueued.pop_front();
+    if (q.event >= 0) {
+        c.of_queue[q.event][b.enque_id] = false;
+        wait_flag(HardEvent(q.event), b.enque_id, at);
+        release_event(HardEvent(q.event), b.enque_id, at);
+        b.enque_id = -1;
+    }
+    b.state = Buffer::Dequeued;
+    b.at = at;
+    return b.place;
+}
+
+void queue_free(QueueHandle h, const Place& p, At at) {
+    Core& c = core(at);
+    Queue& q = queue_of(c, h, at);
+    Buffer* b = buffer_of(c, q, p, "FreeTensor", at);
+    if (!b) return;
+    if (b->state == Buffer::Free || b->state == Buffer::Enqueued) {
+        find("queue", at, b->state == Buffer::Free ? "FreeTensor of a tensor that is free already" : "FreeTensor of a tensor that is still enqueued");
+        return;
+    }
+    if (q.free_event >= 0) {
+        b->free_id = alloc_event(HardEvent(q.free_event), at);
+        c.of_queue[q.free_event][b->free_id] = true;
+        set_flag(HardEvent(q.free_event), b->free_id, at);
+    }
+    b->state = Buffer::Free;
+    b->at = at;
+    b->place.generation++;
+}
+
+int queue_enqueued(QueueHandle h) { return h.id < 0 ? 0 : int(core().queues[size_t(h.id)].enqueued.size()); }
+int queue_idle(QueueHandle h) {
+    if (h.id < 0) return 0;
+    Core& c = core();
+    int n = 0;
+    for (int index : c.queues[size_t(h.id)].buffers) n += c.buffers[size_t(index)].state == Buffer::Free;
+    return n;
+}
+
+}  // namespace emu

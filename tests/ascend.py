@@ -1,0 +1,56 @@
+"""What the tests of the AscendC emulator share: kernels from short bodies, compiled once a session."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from dsv4c.targets.ascend.emulate import Library, build
+
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ not found: apt-get install g++")
+
+HEAD = """#include "kernel_operator.h"
+using namespace AscendC;
+template <typename T> GlobalTensor<T> global(GM_ADDR p) {
+    GlobalTensor<T> g;
+    g.SetGlobalBuffer((__gm__ T*)p);
+    return g;
+}
+#define ID EVENT_ID0
+#define ORDER(event) SetFlag<HardEvent::event>(ID); WaitFlag<HardEvent::event>(ID)
+"""
+
+
+def kernel(name: str, body: str, kind: str = "AIV_ONLY") -> str:
+    """A kernel of three pointers and two numbers."""
+    return f"""
+extern "C" __global__ __aicore__ void {name}(GM_ADDR a, GM_ADDR b, GM_ADDR c, int32_t n, float f) {{
+    KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_{kind});
+{body}
+}}
+"""
+
+
+def compiled(
+    bodies: Mapping[str, str], folder: Path, machine: Path, arch: int = 2201, kinds: Mapping[str, str] | None = None
+) -> Library:
+    """All bodies in two files (two processes compile them): vector kernels, and the others."""
+    kinds = kinds or {}
+    folder.mkdir(parents=True, exist_ok=True)
+    vector = "".join(kernel(n, b) for n, b in bodies.items() if n not in kinds)
+    others = "".join(kernel(n, b, kinds[n]) for n, b in bodies.items() if n in kinds)
+    sources = []
+    for file, text in (("vector.cpp", vector), ("others.cpp", others)):
+        if text:
+            (folder / file).write_text(HEAD + text)
+            sources.append(folder / file)
+    return build(sources, folder, arch, machine)
+
+
+@pytest.fixture(scope="session")
+def machine_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the machine's object is kept, compiled once a session."""
+    return tmp_path_factory.mktemp("machine")
