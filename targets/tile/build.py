@@ -117,7 +117,7 @@ class Kernel:
 
     def store(self, dst: Window, src: Piece) -> None:
         """A tile into a window, cast to its dtype."""
-        if src.dtype != dst.tensor.dtype:
+        if src.dtype != dst.tensor.dtype and src.tile.kind == "vec":  # a sum of products is cast on its way out
             src = self.cast(src, dst.tensor.dtype)
         self._staged(src)
         self._add(ir.Store(dst, src))
