@@ -21,7 +21,7 @@ from dsv4c.targets.cpu.runner import Runner, aligned
 from dsv4c.targets.cpu.target import open_runner
 from dsv4c.targets.target import find_target
 from dsv4c.targets.tvm.lower import lower
-from dsv4c.targets.tvm.memory import assign_slots
+from dsv4c.targets.slots import assign_slots
 from dsv4c.targets.tvm.table import KernelTable
 from dsv4c.targets.tvm.templates import LOWER
 

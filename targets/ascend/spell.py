@@ -14,7 +14,7 @@ from dsv4c.ir.types import BITS
 from ..tile import physical as ph
 from ..tile.logical import Tensor, Window
 from ..tile.physical import Instr, Region
-from ..tile.scalar import Int, Scalar, aligned, add, mul, rem, sub, text
+from ..tile.scalar import Int, Scalar, add, aligned, mul, rem, sub, text
 
 TYPES = {
     "f32": "float", "bf16": "bfloat16_t", "f16": "half", "i32": "int32_t", "i8": "uint8_t", "bool": "uint8_t",

@@ -238,7 +238,7 @@ def bounds(a: Int, known: Mapping[str, Range]) -> Range | None:
     return (min(corners), max(corners))
 
 
-def text(a: Int, outer: int = 0, signs: Mapping[str, str] = {}) -> str:  # noqa: B006  (never written)
+def text(a: Int, outer: int = 0, signs: Mapping[str, str] = {}) -> str:
     """As one reads it; ``signs`` replaces operators, for another language."""
     if isinstance(a, int):
         return str(a)

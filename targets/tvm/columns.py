@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from dsv4c.ir.core import Function, Op, Value
 
+from ..weights import is_weight
 from .kernels.gemm import NR
-from .weights import is_weight
 
 if TYPE_CHECKING:
     from .fusion import Fusion

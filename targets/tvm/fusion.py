@@ -7,7 +7,7 @@ to be updated in place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from dsv4c.ir.core import Function, Op, Value
 from dsv4c.ir.expand import is_kernel_op
@@ -15,12 +15,16 @@ from dsv4c.ir.kernel_ops.define import aliases
 from dsv4c.ir.registry import REGISTRY
 from dsv4c.ir.types import TensorType, is_linear
 
+from ..lowering import STRUCTURAL
+from ..weights import is_weight
 from .columns import cuts
-from .weights import PACKED, is_weight
 
 HEAVY = frozenset({"exp", "log", "log1p", "sin", "cos", "sqrt", "rsqrt", "div"})
-STRUCTURAL = frozenset({"get", "bundle", "call"})
 EACH_ONCE = frozenset({"reshape", "transpose", "slice", "concat", "sum", "max"})  # read no element twice
+PACKED: Mapping[str, tuple[int, ...]] = {  # operands that are weights, read in panels made ahead of time
+    "matmul": (1,), "ragged_matmul": (1,), "grouped_linear": (1,), "experts": (4, 5, 6), "mlp": (1, 2, 3),
+    "hyper_pre": (1,), "hyper_head": (1,),
+}  # fmt: skip
 CHEAP_NODES = 8  # a value of at most this many operations is recomputed by each of its users
 MOST_NODES = 48  # a longer chain is cut, to keep kernels readable and quick to compile
 

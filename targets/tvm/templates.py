@@ -10,6 +10,7 @@ from dsv4c.ir.dims import Extent, Shape, product
 from dsv4c.ir.types import TensorType
 from dsv4c.plan import Ref, View
 
+from ..weights import is_weight, weight_ref
 from .kernels.argmax import argmax
 from .kernels.cumsum import cumsum
 from .kernels.gemm import NR, gemm
@@ -20,13 +21,13 @@ from .kernels.pack import pack
 from .kernels.scatter import scatter
 from .kernels.topk import topk
 from .lower import FunctionLowering
+from .packing import panels_form
 from .scalar import DTYPE, NARROW
 from .templates_attention import ATTENTION, ATTENTION_TAKES
 from .templates_hyper import HYPER, HYPER_TAKES
 from .templates_products import PRODUCTS, lower_linear
 from .templates_rows import ROWS, TAKES
 from .templates_state import STATE, STATE_TAKES
-from .weights import is_weight, weight_ref
 
 
 def known(extent: Extent) -> int | None:
@@ -49,7 +50,7 @@ def lower_matmul(f: FunctionLowering, op: Op) -> None:
     if is_weight(f.fusion, b):
         *groups, n, k = b.shape if op.attrs["trans_b"] else (*b.shape[:-2], b.shape[-1], b.shape[-2])
         lead = _static_groups(f, op, tuple(groups), a)
-        ref = weight_ref(f, b, (product(tuple(groups)), n, k), transposed=not op.attrs["trans_b"])
+        ref = weight_ref(f, b, panels_form((product(tuple(groups)), n, k), b.dtype), transposed=not op.attrs["trans_b"])
     else:
         n, k = out.shape[-1], a.shape[-1]
         a, b, lead = _same_batch(f, a, b)
@@ -139,7 +140,7 @@ def lower_ragged(f: FunctionLowering, op: Op) -> None:
     )
     types = (DTYPE[x.dtype], DTYPE[w.dtype], DTYPE[out.dtype])
     kernel = _kernel(f, "grouped", grouped, experts=known(experts), n=known(n), k=known(k), m=known(m), types=types)
-    panels = View(weight_ref(f, w, (experts, n, k)), (experts, _panels(n), k, NR), w.dtype)
+    panels = View(weight_ref(f, w, panels_form((experts, n, k), w.dtype)), (experts, _panels(n), k, NR), w.dtype)
     f.launch(
         kernel,
         (f.view(x), View(begins, (experts + 1,), "i32"), panels, View(f.place(out), out.shape, out.dtype)),

@@ -10,9 +10,11 @@ from dsv4c.ir.dims import Extent, product
 from dsv4c.ir.types import TensorType
 from dsv4c.plan import Ref, View
 
+from ..weights import weight_ref
 from .host import cpu_features
 from .kernels.gemm import NR
 from .lower import FunctionLowering
+from .packing import panels_form
 from .products.experts import gated_experts, gated_linear, linear_experts
 from .products.linear import linear
 from .products.registers import HELD, STEP
@@ -20,7 +22,6 @@ from .products.tuning import Product, Tile
 from .rows.combine import combine
 from .rows.order import expert_order
 from .templates_rows import Template, kernel, known, number, out_view
-from .weights import weight_ref
 
 
 def product_form(x: Value, w: Value) -> str:
@@ -44,7 +45,7 @@ def weight_view(f: FunctionLowering, w: Value, form: str, transposed: bool = Fal
     """A weight ``[.., N, K]`` in panels: ``[groups * panels, K / step, NR]``."""
     *groups, n, k = w.shape if not transposed else (*w.shape[:-2], w.shape[-1], w.shape[-2])
     count, step = product(tuple(groups)), STEP[form]
-    ref = weight_ref(f, w, (count, n, k), step, transposed)
+    ref = weight_ref(f, w, panels_form((count, n, k), w.dtype, step), transposed)
     return View(ref, (count * -(-number(n) // NR), number(k) // step, NR), HELD[form])
 
 

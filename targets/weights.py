@@ -6,49 +6,37 @@ An expression of weights in a function becomes a weights function of the module,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from dsv4c.ir.core import Function, Module, Op, Value
-from dsv4c.ir.dims import Extent
 from dsv4c.ir.types import TensorType, is_linear
 from dsv4c.plan import DERIVED, Ref
 
-from .packing import panels_form
+from .lowering import FunctionLowering, Keeping
 
-if TYPE_CHECKING:
-    from .fusion import Fusion
-    from .lower import FunctionLowering
-
-PACKED: Mapping[str, tuple[int, ...]] = {  # operands that are weights, read in panels made ahead of time
-    "matmul": (1,), "ragged_matmul": (1,), "grouped_linear": (1,), "experts": (4, 5, 6), "mlp": (1, 2, 3),
-    "hyper_pre": (1,), "hyper_head": (1,),
-}  # fmt: skip
 ARITHMETIC = frozenset({"reshape", "cast", "concat", "slice", "transpose"})
 PLAIN = frozenset({"reshape", "cast"})  # packing undoes these: what they give is the checkpoint's weight itself
 
 
-def is_weight(fusion: Fusion, value: Value) -> bool:
+def is_weight(keeping: Keeping, value: Value) -> bool:
     """Whether a value is made of checkpoint weights only."""
-    op = fusion.producers.get(id(value))
+    op = keeping.producers.get(id(value))
     if op is None:
         return False
     if op.name == "get":
         return isinstance(value.type, TensorType) and not is_linear(value.type)
-    return op.name in ARITHMETIC and all(is_weight(fusion, o) for o in op.operands)
+    return op.name in ARITHMETIC and all(is_weight(keeping, o) for o in op.operands)
 
 
-def weight_ref(
-    f: FunctionLowering, value: Value, sizes: tuple[Extent, Extent, Extent], step: int = 1, transposed: bool = False
-) -> Ref:
-    """The packed form of a weight of ``sizes`` (groups, N, K), leaf or derived; ``transposed`` if it is ``[K, N]``."""
-    return replace(_source(f, value, transposed), form=panels_form(sizes, value.dtype, step))
+def weight_ref(f: FunctionLowering, value: Value, form: str, transposed: bool = False) -> Ref:
+    """A weight, leaf or derived, packed into a form; ``transposed`` if it is ``[K, N]``."""
+    return replace(_source(f, value, transposed), form=form)
 
 
 def _source(f: FunctionLowering, value: Value, transposed: bool) -> Ref:
     """Where a value made of weights lies: a leaf, or a derived weight; ``transposed`` in its last two axes."""
-    ops, leaves = _expression(f.fusion, value)
+    ops, leaves = _expression(f.keeping, value)
     if not transposed and all(op.name in PLAIN for op in ops):
         (leaf,) = leaves
         return f.place(leaf)
@@ -60,15 +48,15 @@ def _source(f: FunctionLowering, value: Value, transposed: bool) -> Ref:
     return replace(refs[0], path=".".join([*prefix, f"{DERIVED}{name}"]))
 
 
-def _expression(fusion: Fusion, value: Value) -> tuple[list[Op], list[Value]]:
+def _expression(keeping: Keeping, value: Value) -> tuple[list[Op], list[Value]]:
     """The ops that make a value, in order, and the weights they begin with, each once."""
-    op = fusion.producers[id(value)]
+    op = keeping.producers[id(value)]
     if op.name == "get":
         return [], [value]
     ops: list[Op] = []
     leaves: list[Value] = []
     for operand in op.operands:
-        more, begins = _expression(fusion, operand)
+        more, begins = _expression(keeping, operand)
         ops += [o for o in more if o not in ops]
         leaves += [leaf for leaf in begins if leaf not in leaves]
     return [*ops, op], leaves
