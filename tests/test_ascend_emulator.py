@@ -30,3 +30,30 @@ def test_add(examples: Library, profile: str, mode: str, seed: int, n: int) -> N
     with Emulator(examples, profile, mode, seed) as emulator:
         emulator.launch("add_custom", 8, x, y, Unwritten(z), np.array([n, 512], np.uint32))
     np.testing.assert_array_equal(z, x + y)
+
+
+@pytest.mark.parametrize(("profile", "mode", "seed"), RUNS)
+@pytest.mark.parametrize("shape", [(1, 8), (5, 100), (33, 1000)])
+def test_softmax(examples: Library, profile: str, mode: str, seed: int, shape: tuple[int, int]) -> None:
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    y = np.zeros_like(x)
+    with Emulator(examples, profile, mode, seed) as emulator:
+        found = emulator.launch("softmax_custom", 4, x, Unwritten(y), np.array(shape, np.uint32), check=False)
+    # It relies on the compiler's synchronisation, as the guide's code does.
+    assert {f.kind for f in found} == ({"race"} if profile == "2201-manual" else set())
+    if profile == "2201-auto":
+        e = np.exp(x - x.max(1, keepdims=True))
+        np.testing.assert_allclose(y, e / e.sum(1, keepdims=True), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("profile", "mode", "seed"), RUNS)
+@pytest.mark.parametrize("shape", [(16, 16, 16), (64, 128, 64), (70, 100, 90), (130, 33, 200)])
+def test_matmul(examples: Library, profile: str, mode: str, seed: int, shape: tuple[int, int, int]) -> None:
+    M, N, K = shape
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((M, K)).astype(np.float16), rng.standard_normal((K, N)).astype(np.float16)
+    c = np.zeros((M, N), np.float32)
+    with Emulator(examples, profile, mode, seed) as emulator:
+        emulator.launch("matmul_custom", 3, a, b, Unwritten(c), np.array([M, N, K, 64, 64, 48], np.uint32))
+        assert emulator.cycles()[0]["M"] > 0
+    np.testing.assert_allclose(c, a.astype(np.float64) @ b.astype(np.float64), atol=1e-4)

@@ -46,14 +46,18 @@ public:
 
     void add(const std::string& kind, At at, const std::string& text, const std::string& fix) {
         const std::string where = kernel.empty() ? name_of(at) : kernel + ": " + name_of(at);
-        // Cores run the same text: the first core that fails speaks for all of them.
-        const auto found = seen_.find(kind + where + text);
+        // Cores and iterations run the same text: the first that fails speaks for all, whatever its numbers are.
+        std::string key = kind + where;
+        for (char c : text) {
+            if (c < '0' || c > '9') key += c;
+        }
+        const auto found = seen_.find(key);
         if (found != seen_.end()) {
             findings_[found->second].times++;
             return;
         }
         if (findings_.size() >= kMost) return;
-        seen_[kind + where + text] = findings_.size();
+        seen_[key] = findings_.size();
         findings_.push_back({kind, where, core.empty() ? text : text + " (first on " + core + ")", fix, 1});
     }
 

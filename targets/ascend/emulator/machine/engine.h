@@ -169,6 +169,10 @@ bool orders_itself(const Core& c, Lane lane) {
 
 void commit(Core& c, Pipe& pipe, const std::shared_ptr<Instr>& instr) {
     if (orders_itself(c, instr->lane) || instr->in_order) pipe.clock.know(instr->lane, pipe.count);
+    if (instr->unit) {
+        pipe.clock.know(M, c.pipes[M].count);
+        pipe.clock.know(FIX, c.pipes[FIX].count);
+    }
     instr->tick = ++pipe.count;
     instr->clock = pipe.clock;
     pipe.busy += instr->cycles;
@@ -266,7 +270,6 @@ void issue(Instr instr) {
              c.cube ? "guard it with if ASCEND_IS_AIV" : "guard it with if ASCEND_IS_AIC");
         return;
     }
-    if (!instr.legal) return;
     const Lane lane = instr.lane;
     Item item{Item::Instruction, instr.at, {}, std::make_shared<Instr>(std::move(instr)), 0, 0, 0, {}};
     enqueue(c, lane, std::move(item));

@@ -57,7 +57,7 @@ struct Instr {
     std::function<void()> run;
     double cycles = 0;
     bool in_order = false;  // the hardware orders it after all earlier ones of its lane
-    bool legal = true;      // false once a check has failed: it is reported and not executed
+    bool unit = false;      // unitFlag: the hardware orders Mmad and Fixpipe among themselves
     uint32_t tick = 0;
     Clock clock;
 

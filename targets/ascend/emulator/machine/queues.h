@@ -203,7 +203,7 @@ EventLanes ends_of(TPosition src, TPosition dst) {
 
 QueueHandle queue_init(TPosition src, TPosition dst, int depth, int num, uint32_t bytes, At at) {
     Core& c = core(at);
-    const TPosition pos = hardware_of(src) == Hardware::GM ? dst : src;
+    const TPosition pos = hardware_of(dst) == Hardware::GM ? src : dst;
     count_buffers(c, pos, num, true, at);
     Queue q;
     q.src = src;
