@@ -27,10 +27,11 @@ BINARY = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "max": "Max", 
 NUMBER = {"adds": "Adds", "muls": "Muls", "maxs": "Maxs", "mins": "Mins"}
 UNARY = {"exp": "Exp", "ln": "Ln", "sqrt": "Sqrt", "abs": "Abs"}
 WIDEST_PITCH = 65535  # Nd2NzParams::srcDValue is 16 bits wide on 2201 (ascend.md §0)
-HELPERS = """\
-__aicore__ inline int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
-__aicore__ inline int64_t Most(int64_t a, int64_t b) { return a > b ? a : b; }
-"""
+HELPERS = {
+    "Least": "__aicore__ inline int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }\n",
+    "Most": "__aicore__ inline int64_t Most(int64_t a, int64_t b) { return a > b ? a : b; }\n",
+    "Infinity": "__aicore__ inline float Infinity() { uint32_t bits = 0x7f800000; return *(float*)&bits; }\n",
+}
 
 
 def c_text(a: Int) -> str:
@@ -61,7 +62,30 @@ class Spelled:
 
 def spell(program: ph.Program) -> Spelled:
     """The text of a kernel."""
-    return Spelled(_Writer(program).text(), tiling_header(program))
+    return Spelled(_kernel(program), tiling_header(program))
+
+
+def _kernel(p: ph.Program) -> str:
+    mixed = len(p.parts) > 1
+    kind = "MIX_AIC_1_1" if mixed else f"{p.parts[0].core}_ONLY"
+    parts = [_Writer(p, part, 2 if mixed else 1).text() for part in p.parts]
+    if mixed:
+        parts = [f"    if ASCEND_IS_{part.core} {{\n{text}\n    }}" for part, text in zip(p.parts, parts, strict=True)]
+    body = "\n".join(parts)
+    arguments = ", ".join(f"GM_ADDR {t.name}_gm" for t in p.tensors)
+    sizes = "".join(f"    const int64_t {size} = sizes.{size};\n" for size in p.sizes)
+    return (
+        f"// {p.name} for dav-{p.arch}; written by dsv4c. Compile with automatic synchronisation off.\n"
+        f'#include "kernel_operator.h"\n#include "{p.name}_tiling.h"\n\nusing namespace AscendC;\n\n{_helpers(body)}'
+        f'extern "C" __global__ __aicore__ void {p.name}({arguments}, GM_ADDR workspace, GM_ADDR tiling)\n{{\n'
+        f"    KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_{kind});\n    REGISTER_TILING_DEFAULT({struct_name(p.name)});\n"
+        f"    GET_TILING_DATA(sizes, tiling);\n{sizes}{body}\n}}\n"
+    )
+
+
+def _helpers(body: str) -> str:
+    used = [text for name, text in HELPERS.items() if f"{name}(" in body]
+    return "namespace {\n" + "".join(used) + "}\n\n" if used else ""
 
 
 def struct_name(name: str) -> str:
@@ -80,68 +104,47 @@ def tiling_header(program: ph.Program) -> str:
 
 
 class _Writer:
-    def __init__(self, program: ph.Program) -> None:
-        self.program = program
+    """Writes one part: what one kind of core executes."""
+
+    def __init__(self, program: ph.Program, part: ph.Part, depth: int) -> None:
+        self.program, self.part, self.depth = program, part, depth
         self.lines: list[str] = []
-        self.depth = 1
+        self.names: dict[tuple[ph.Buffer, str], str] = {}
 
     def line(self, line: str) -> None:
         self.lines.append("    " * self.depth + line)
 
     def text(self) -> str:
-        p = self.program
-        self._head()
-        self.block(p.body)
-        arguments = ", ".join(f"GM_ADDR {t.name}_gm" for t in p.tensors)
-        body = "\n".join(self.lines)
-        helpers = HELPERS if "Least(" in body or "Most(" in body else ""
-        if "Infinity()" in body:
-            helpers += "__aicore__ inline float Infinity() { uint32_t bits = 0x7f800000; return *(float*)&bits; }\n"
-        return (
-            f"// {p.name} for dav-{p.arch}, {p.core}; written by dsv4c. Compile with automatic synchronisation off.\n"
-            f'#include "kernel_operator.h"\n#include "{p.name}_tiling.h"\n\nusing namespace AscendC;\n\n'
-            + (f"namespace {{\n{helpers}}}\n\n" if helpers else "")
-            + f'extern "C" __global__ __aicore__ void {p.name}({arguments}, GM_ADDR workspace, GM_ADDR tiling)\n'
-            + f"{{\n{body}\n}}\n"
-        )
-
-    def _head(self) -> None:
-        p = self.program
-        self.line(f"KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_{p.core}_ONLY);")
-        self.line(f"REGISTER_TILING_DEFAULT({struct_name(p.name)});")
-        self.line("GET_TILING_DATA(sizes, tiling);")
-        for size in p.sizes:
-            self.line(f"const int64_t {size} = sizes.{size};")
-        for t in p.tensors:
+        for t in _touched(self.program, self.part):
             kind = TYPES[t.dtype]
             self.line(f"GlobalTensor<{kind}> {t.name};")
             self.line(f"{t.name}.SetGlobalBuffer((__gm__ {kind}*){t.name}_gm, {c_text(t.size)});")
+        for ring in self.program.rings:
+            kind, name = TYPES[ring.tensor.dtype], ring.tensor.name
+            place = f"workspace + GetBlockIdx() * {self.program.workspace} + {ring.offset}"
+            self.line(f"GlobalTensor<{kind}> {name};")
+            self.line(f"{name}.SetGlobalBuffer((__gm__ {kind}*)({place}), {ring.size * ring.depth});")
+            self.line(f"int64_t {name}_turn = 0;")
         self.line("TPipe pipe;")
-        for scope in sorted({b.scope for b in p.buffers if b.address >= 0}):
+        for scope in sorted({b.scope for b in self.part.buffers if b.address >= 0}):
             self._scope(scope)
+        self.block(self.part.body)
+        return "\n".join(self.lines)
 
     def _scope(self, scope: str) -> None:
-        mine = sorted((b for b in self.program.buffers if b.scope == scope and b.address >= 0), key=lambda b: b.address)
+        mine = sorted((b for b in self.part.buffers if b.scope == scope and b.address >= 0), key=lambda b: b.address)
         size = max(b.address + b.total for b in mine)
         name = scope.lower()
         self.line(f"TBuf<TPosition::{POSITIONS[scope]}> {name}_buf;")
         self.line(f"pipe.InitBuffer({name}_buf, {size});")
         self.line(f"LocalTensor<uint8_t> {name} = {name}_buf.Get<uint8_t>();")
-        kinds = _kinds(self.program.body)
+        kinds = _kinds(self.part.body)
         for b in mine:
             for number, dtype in enumerate(kinds.get(b, ())):
                 kind = TYPES[dtype]
                 cast = "" if kind == "uint8_t" else f".ReinterpretCast<{kind}>()"
-                self.line(f"LocalTensor<{kind}> {tensor_name(b, dtype, number)} = {name}[{b.address}]{cast};")
-        for b in mine:
-            for number, dtype in enumerate(kinds.get(b, ())):
-                self.names[b, dtype] = tensor_name(b, dtype, number)
-
-    @property
-    def names(self) -> dict[tuple[ph.Buffer, str], str]:
-        if not hasattr(self, "_names"):
-            self._names: dict[tuple[ph.Buffer, str], str] = {}
-        return self._names
+                self.names[b, dtype] = b.name if number == 0 else f"{b.name}_{dtype}"
+                self.line(f"LocalTensor<{kind}> {self.names[b, dtype]} = {name}[{b.address}]{cast};")
 
     # --- steps ---
 
@@ -159,6 +162,12 @@ class _Writer:
                     self.line(f"WaitFlag<HardEvent::{step.src}_{step.dst}>({c_text(step.number)});")
                 case ph.Barrier():
                     self.line(f"PipeBarrier<PIPE_{step.pipe}>();")
+                case ph.CrossSet():
+                    self.line(f"CrossCoreSetFlag<2, PIPE_{step.pipe}>({step.number});")
+                case ph.CrossWait():
+                    self.line(f"CrossCoreWaitFlag<2>({step.number});")
+                case ph.Tick():
+                    self.line(f"++{step.name};")
                 case ph.Get():
                     index = step.index if isinstance(step.src, Tensor) else 0
                     source = step.src.name if isinstance(step.src, Tensor) else self.at(step.src)
@@ -204,9 +213,14 @@ def _kinds(body: Sequence[ph.Step]) -> dict[ph.Buffer, list[str]]:
     return out
 
 
-def tensor_name(b: ph.Buffer, dtype: str, number: int) -> str:
-    """The variable of a buffer under a dtype."""
-    return b.name if number == 0 else f"{b.name}_{dtype}"
+def _touched(program: ph.Program, part: ph.Part) -> list[Tensor]:
+    """The arguments that a part reads or writes, in their order."""
+    used: set[str] = set()
+    for step in ph.walk(part.body):
+        places = (*step.outs, *step.ins) if isinstance(step, Instr) else (step.src,) if isinstance(step, ph.Get) else ()
+        used.update(p.tensor.name for p in places if isinstance(p, Window))
+        used.update(p.name for p in places if isinstance(p, Tensor))
+    return [t for t in program.tensors if t.name in used]
 
 
 # --- instructions ---
@@ -399,9 +413,10 @@ def _nd2nz(w: _Writer, i: Instr) -> Lines:
     ]  # fmt: skip
 
 
-def _load_2d(destination: str, source: str, repeats: int, stride: int) -> Lines:
+def _load_2d(destination: str, source: str, repeats: int, stride: int, turned: bool = False) -> Lines:
     fields = {
-        "startIndex": 0, "repeatTimes": repeats, "srcStride": stride, "sid": 0, "dstGap": 0, "ifTranspose": "false",
+        "startIndex": 0, "repeatTimes": repeats, "srcStride": stride, "sid": 0, "dstGap": 0,
+        "ifTranspose": "true" if turned else "false",
     }  # fmt: skip
     lines = ["LoadData2DParams load;", *(f"load.{key} = {value};" for key, value in fields.items())]
     return [*lines, f"LoadData({destination}, {source}, load);"]
@@ -428,6 +443,16 @@ def _load_b(w: _Writer, i: Instr) -> Lines:
         inner = _load_2d(w.at(dst.at(first * fractal, (1, 1))), w.at(src.at(first * fractal, (1, 1))), n, 1)
         lines += ["{", *(f"    {x}" for x in inner), "}"]
     return lines
+
+
+def _load_b_turned(w: _Writer, i: Instr) -> Lines:
+    """``[K, N]`` in L1: band by band of 16 rows, each fractal transposed on its way."""
+    (dst,), (src,) = _regions(i.outs), _regions(i.ins)
+    rows, depth, n = _int(i.args["rows"]), _int(i.args["depth"]), _int(i.args["n"])
+    band = Scalar("var", (), "band")
+    to, of = w.at(dst.at(mul(band, 16 * n), (1, 1))), w.at(src.at(mul(band, 16 * 16), (1, 1)))
+    inner = _load_2d(to, of, n // 16, rows // 16, turned=True)
+    return [f"for (int64_t band = 0; band < {depth // 16}; ++band) {{", *(f"    {x}" for x in inner), "}"]
 
 
 def _mmad(w: _Writer, i: Instr) -> Lines:
@@ -464,5 +489,5 @@ SPELLING: Mapping[str, Callable[[_Writer, Instr], Lines]] = {
     **dict.fromkeys(("whole_sum", "whole_max", "whole_min"), _whole), "shift_right": _shift, "duplicate": _duplicate,
     "iota": _iota, "cast": _cast, "brcb": _brcb, "gather": _gather, "compare": _compare, "compares": _compares,
     "select": _select, "selects": _selects, "copy_in": _copy_in, "copy_out": _copy_out, "clear": _clear,
-    "nd2nz": _nd2nz, "load_a": _load_a, "load_b": _load_b, "mmad": _mmad, "fixpipe": _fixpipe,
+    "nd2nz": _nd2nz, "load_a": _load_a, "load_b": _load_b, "load_b_turned": _load_b_turned, "mmad": _mmad, "fixpipe": _fixpipe,
 }  # fmt: skip

@@ -251,9 +251,27 @@ class Kernel:
         self._add(ir.Iota(out, start))
         return out if dtype == "i32" else self.cast(out, dtype)
 
-    def mma(self, acc: Piece, a: Piece, b: Piece, first: Int, rows: Int) -> None:
-        """acc (+)= a b^T, of which ``rows`` rows matter."""
-        self._add(ir.Mma(acc, a, b, first, rows))
+    def mma(self, acc: Piece, a: Piece, b: Piece, first: Int, rows: Int, turned: bool = False) -> None:
+        """acc (+)= a b^T, or ``turned`` a b, of which ``rows`` rows matter."""
+        self._add(ir.Mma(acc, a, b, first, rows, turned))
+
+    def to_vector(self, acc: Piece) -> Piece:
+        """A sum of products as a vector tile."""
+        out = self.vec(acc.rows, acc.cols)
+        return self._sent(acc, out)
+
+    def to_cube(self, vec: Piece, dtype: str) -> Piece:
+        """A vector tile as an operand of products."""
+        src = vec if vec.dtype == dtype else self.cast(vec, dtype)
+        return self._sent(src, self.mat(vec.rows, vec.cols, dtype))
+
+    def _sent(self, src: Piece, dst: Piece) -> Piece:
+        self._staged(src)
+        self._staged(dst)
+        # One channel serves all tiles of a shape: both cores meet them in the order of the program.
+        way = "up" if src.tile.kind == "vec" else "down"
+        self._add(ir.Chan(f"{way}_{src.rows}x{src.cols}_{src.dtype}", dst, src, self.stages))
+        return dst
 
     def is_first(self, counter: Int) -> Int:
         """1 in a loop's first turn."""

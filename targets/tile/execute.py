@@ -6,7 +6,7 @@ here; whether it suffices is for the verifier and the emulators to say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ import numpy as np
 from dsv4c.ir.types import DTYPES
 
 from . import physical as ph
-from .interpret import OutOfBounds
+from .interpret import OutOfBoundsError
 from .logical import Tensor, Window
-from .scalar import Int, evaluate
+from .scalar import Int, evaluate, names
 
 Array = np.ndarray[Any, Any]
 POISON = 0xFB  # a NaN in every float dtype
@@ -41,35 +41,75 @@ def run(
     flats = {name: a.reshape(-1) for name, a in arrays.items()}
     with np.errstate(all="ignore"):
         for core in range(cores):
-            _Core(scopes, flats, dict(sizes), core, cores).block(program.body)
+            rings = {r.tensor.name: np.zeros(r.size * r.depth, DTYPES[r.tensor.dtype]) for r in program.rings}
+            flags: dict[int, int] = {}
+            running = [
+                _Core(scopes, {**flats, **rings}, dict(sizes), core, cores, flags).block(part.body)
+                for part in program.parts
+            ]
+            _alternate(running, program.name)
+            if any(flags.values()):
+                raise OutOfBoundsError(f"{program.name}: flags left set: {flags}")
+
+
+def _alternate(running: list[Iterator[bool]], name: str) -> None:
+    """Run the cores of a group, each until it waits; DeadlockError when all wait for ever."""
+    stuck = 0
+    while running:
+        core = running.pop(0)
+        try:
+            moved = next(core)
+        except StopIteration:
+            stuck = 0
+            continue
+        running.append(core)
+        stuck = 0 if moved else stuck + 1
+        if stuck > len(running):
+            raise DeadlockError(f"{name}: every core waits")
+
+
+class DeadlockError(Exception):
+    """The cores of a group wait for each other."""
 
 
 class _Core:
     def __init__(
-        self, scopes: Mapping[str, int], arrays: Mapping[str, Array], env: dict[str, int], core: int, cores: int
-    ) -> None:
+        self, scopes: Mapping[str, int], arrays: Mapping[str, Array], env: dict[str, int], core: int, cores: int,
+        flags: dict[int, int],
+    ) -> None:  # fmt: skip
         self.memory = {scope: np.full(size, POISON, np.uint8) for scope, size in scopes.items()}
-        self.arrays, self.env, self.core, self.cores = arrays, env, core, cores
+        self.arrays, self.env, self.core, self.cores, self.flags = arrays, env, core, cores, flags
 
-    def block(self, body: tuple[ph.Step, ...]) -> None:
+    def block(self, body: tuple[ph.Step, ...]) -> Iterator[bool]:
+        """Gives True where the core let the other one go on, False where it still waits."""
         for step in body:
-            if isinstance(step, ph.Loop):
-                self._loop(step)
-            elif isinstance(step, ph.If):
-                if evaluate(step.condition, self.env):
-                    self.block(step.body)
-            elif isinstance(step, ph.Get):
-                self._get(step)
-            elif isinstance(step, ph.Instr):
-                self._instr(step)
+            match step:
+                case ph.Loop():
+                    yield from self._loop(step)
+                case ph.If():
+                    if evaluate(step.condition, self.env):
+                        yield from self.block(step.body)
+                case ph.Get():
+                    self._get(step)
+                case ph.Instr():
+                    self._instr(step)
+                case ph.Tick():
+                    self.env[step.name] = self.env.get(step.name, 0) + 1
+                case ph.CrossSet():
+                    self.flags[step.number] = self.flags.get(step.number, 0) + 1
+                    yield True
+                case ph.CrossWait():
+                    while not self.flags.get(step.number, 0):
+                        yield False
+                    self.flags[step.number] -= 1
 
-    def _loop(self, s: ph.Loop) -> None:
+    def _loop(self, s: ph.Loop) -> Iterator[bool]:
         count = evaluate(s.count, self.env)
         for turn, at in enumerate(range(self.core, count, self.cores) if s.tasks else range(count)):
             self.env[s.var] = at
             if s.turn:
                 self.env[s.turn] = turn
-            self.block(s.body)
+            yield from self.block(s.body)
 
     def _get(self, s: ph.Get) -> None:
         if isinstance(s.src, Tensor):
@@ -78,21 +118,24 @@ class _Core:
             self.env[s.name] = int(self.region(s.src)[0])
 
     def region(self, r: ph.Region) -> Array:
-        """The elements, as a view; OutOfBounds outside the buffer."""
+        """The elements, as a view; OutOfBoundsError outside the buffer."""
         kind = DTYPES[r.dtype]
         offset = evaluate(r.offset, self.env) * kind.itemsize
         if offset < 0 or offset + r.reach * kind.itemsize > r.buffer.size:
-            raise OutOfBounds(f"{r.buffer.name}: {r.dims} from byte {offset} of {r.buffer.size}")
+            raise OutOfBoundsError(f"{r.buffer.name}: {r.dims} from byte {offset} of {r.buffer.size}")
         at = evaluate(r.address(), self.env)
         flat = self.memory[r.buffer.scope][at : at + r.reach * kind.itemsize].view(kind)
         shape, strides = zip(*r.dims, strict=True)
         return np.lib.stride_tricks.as_strided(flat, shape, [s * kind.itemsize for s in strides])
 
     def window(self, w: Window) -> Array:
+        """The elements, as a view; a ring's counter starts at 0."""
+        for name in names(w.offset) - self.env.keys():
+            self.env[name] = 0
         flat = self.arrays[w.tensor.name]
         offset, rows, cols, pitch = (evaluate(x, self.env) for x in (w.offset, w.rows, w.cols, w.pitch))
         if rows <= 0 or cols <= 0 or offset < 0 or offset + (rows - 1) * pitch + cols > flat.size:
-            raise OutOfBounds(f"{w.tensor.name}: {rows} x {cols} from {offset}, pitch {pitch}, of {flat.size}")
+            raise OutOfBoundsError(f"{w.tensor.name}: {rows} x {cols} from {offset}, pitch {pitch}, of {flat.size}")
         return np.lib.stride_tricks.as_strided(flat[offset:], (rows, cols), (pitch * flat.itemsize, flat.itemsize))
 
     def place(self, p: ph.Place) -> Array:
@@ -165,7 +208,9 @@ class _Core:
         """``[m, k]`` to columns of fractals; rows beyond the window are left alone."""
         (src,), c0 = srcs, 32 // dst.itemsize
         rows, cols = src.shape
-        fractals = dst.reshape(-1, int(self.value(s.args["rows"])), c0)
+        fractals = dst.reshape(-1, int(self.value(s.args["rows"])), c0) if dst.ndim == 1 else (
+            np.lib.stride_tricks.as_strided(dst, (dst.shape[0], dst.shape[1] // c0, c0), (*dst.strides[:1], 32, dst.itemsize))
+        )
         for column in range(-(-cols // c0)):
             part = src[:, column * c0 : (column + 1) * c0]
             fractals[column, :rows, : part.shape[1]] = part
@@ -179,6 +224,12 @@ class _Core:
 
     def _load_b(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
         dst[...] = srcs[0]
+
+    def _load_b_turned(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        """``[K, N]`` in fractals, each transposed."""
+        depth, n, c0 = int(self.value(s.args["depth"])), int(self.value(s.args["n"])), 32 // dst.itemsize
+        fractals = srcs[0].reshape(n // c0, depth // 16, 16, c0)  # columns of N, bands of K
+        dst[...] = fractals.transpose(1, 0, 3, 2).reshape(-1)
 
     def _mmad(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
         m, n, k = (int(self.value(s.args[key])) for key in ("m", "n", "k"))

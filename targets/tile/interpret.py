@@ -28,7 +28,7 @@ _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
 _REDUCE: Mapping[str, Callable[..., Any]] = {"sum": np.sum, "max": np.max, "min": np.min}
 
 
-class OutOfBounds(Exception):
+class OutOfBoundsError(Exception):
     """A program touches memory outside a tensor or a tile."""
 
 
@@ -58,7 +58,7 @@ class _Run:
         else:
             part = tile[row : row + 1]
         if part.size != p.rows * p.cols:
-            raise OutOfBounds(f"{p.tile.name}: {p.shape} from row {row} of {tile.shape}")
+            raise OutOfBoundsError(f"{p.tile.name}: {p.shape} from row {row} of {tile.shape}")
         return part.reshape(p.shape)
 
     def operand(self, o: Operand) -> Any:
@@ -72,7 +72,7 @@ class _Run:
         if rows <= 0 or cols <= 0:
             return flat[:0].reshape(0, 0)
         if offset < 0 or offset + (rows - 1) * pitch + cols > flat.size:
-            raise OutOfBounds(f"{w.tensor.name}: {rows} x {cols} from {offset}, pitch {pitch}, of {flat.size}")
+            raise OutOfBoundsError(f"{w.tensor.name}: {rows} x {cols} from {offset}, pitch {pitch}, of {flat.size}")
         strides = (pitch * flat.itemsize, flat.itemsize)
         return np.lib.stride_tricks.as_strided(flat[offset:], (rows, cols), strides)
 
@@ -125,7 +125,7 @@ class _Run:
     def _read(self, s: ir.Read) -> None:
         offset, flat = self.number(s.offset), self.arrays[s.src.name]
         if not 0 <= offset < flat.size:
-            raise OutOfBounds(f"{s.src.name}[{offset}] of {flat.size}")
+            raise OutOfBoundsError(f"{s.src.name}[{offset}] of {flat.size}")
         self.env[s.name] = int(flat[offset])
 
     def _peek(self, s: ir.Peek) -> None:
@@ -135,7 +135,10 @@ class _Run:
         acc, rows = self.piece(s.acc), self.number(s.rows)
         a, b = self.piece(s.a)[:rows].astype(np.float32), self.piece(s.b).astype(np.float32)
         before = 0 if self.number(s.first) else acc[:rows].copy()
-        acc[:rows] = before + a @ b.T
+        acc[:rows] = before + a @ (b if s.turned else b.T)
+
+    def _chan(self, s: ir.Chan) -> None:
+        self.piece(s.dst)[...] = self.piece(s.src)
 
     def _loop(self, s: ir.Loop) -> None:
         for turn in range(self.number(s.count)):

@@ -228,6 +228,19 @@ class Mma:
     b: Piece
     first: Int  # 0 or 1
     rows: Int
+    turned: bool = False  # b is [K, N]
+
+
+@dataclass(frozen=True)
+class Chan:
+    """``dst = src`` across engines: a sum to a vector tile, or a vector tile to an operand; ``depth`` may be on their
+    way at a time.
+    """
+
+    name: str
+    dst: Piece
+    src: Piece
+    depth: int
 
 
 @dataclass(frozen=True)
@@ -249,7 +262,7 @@ class If:
 
 
 Statement = (
-    Declare | Load | Store | Compute | Cast | Where | Reduce | Rearrange | Iota | Read | Peek | Mma | Loop | If
+    Declare | Load | Store | Compute | Cast | Where | Reduce | Rearrange | Iota | Read | Peek | Mma | Chan | Loop | If
 )
 
 

@@ -134,6 +134,28 @@ class Barrier:
 
 
 @dataclass(frozen=True)
+class CrossSet:
+    """The other core of the group is told, under a number, that all this pipe began is done; it counts."""
+
+    pipe: str
+    number: int
+
+
+@dataclass(frozen=True)
+class CrossWait:
+    """The core issues nothing more until the other has told it once more."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One more turn of a ring: ``name`` counts from 0."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Loop:
     """``count`` times; ``tasks`` takes every n-th turn on a core that is one of n, and ``turn`` counts its own."""
 
@@ -152,21 +174,44 @@ class If:
     body: tuple[Step, ...]
 
 
-Step = Instr | Get | Set | Wait | Barrier | Loop | If
+Step = Instr | Get | Set | Wait | Barrier | CrossSet | CrossWait | Tick | Loop | If
+
+
+@dataclass(frozen=True)
+class Ring:
+    """Global memory of one group of cores: ``depth`` slots of ``size`` elements, ``offset`` bytes into its workspace."""
+
+    tensor: Tensor
+    size: int
+    depth: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one kind of core of a group executes."""
+
+    core: str  # AIV | AIC
+    buffers: tuple[Buffer, ...]
+    body: tuple[Step, ...]
 
 
 @dataclass(frozen=True)
 class Program:
-    """A kernel for one kind of core of one chip."""
+    """A kernel for a chip: one part, or one for each core of a group of a cube and a vector core."""
 
     name: str
     chip: str
     arch: str
-    core: str  # AIV | AIC
     tensors: tuple[Tensor, ...]
     sizes: tuple[str, ...]
-    buffers: tuple[Buffer, ...]
-    body: tuple[Step, ...]
+    parts: tuple[Part, ...]
+    rings: tuple[Ring, ...] = ()
+
+    @property
+    def workspace(self) -> int:
+        """Bytes of global memory that each group of cores needs."""
+        return max((r.offset + r.size * r.depth * BITS[r.tensor.dtype] // 8 for r in self.rings), default=0)
 
 
 def walk(body: tuple[Step, ...]) -> Iterator[Step]:

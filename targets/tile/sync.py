@@ -21,19 +21,27 @@ from .dependence import SCALAR, Place, Use, meet, uses
 from .physical import Barrier, If, Instr, Loop, Region, Set, Step, Wait
 from .scalar import Int, Range, add, rem, var
 
+ALL = "ALL"
+PIPES = ("S", "V", "M", "MTE1", "MTE2", "MTE3", "FIX")
 NUMBERS = 8  # events of a pair of pipes
 
 
-class Unsynchronisable(Exception):
+class UnsynchronisableError(Exception):
     """A program needs more events than a pair of pipes has."""
 
 
 def synchronised(body: Sequence[Step], chip: Chip) -> tuple[Step, ...]:
-    """The steps with Sets, Waits and Barriers; where events run out, signals are merged."""
-    try:
-        return _Program(chip, merge=False).once(body, frozenset(), 0)
-    except Unsynchronisable:
-        return _Program(chip, merge=True).once(body, frozenset(), 0)
+    """The steps with Sets, Waits and Barriers.
+
+    Where a pair of pipes has too few events for a signal each, signals are merged; where that is not enough, all pipes
+    are drained behind inner loops, which then share events.
+    """
+    for economy in (0, 1):
+        try:
+            return _Program(chip, economy).once(body, frozenset(), 0)
+        except UnsynchronisableError:
+            continue
+    return _Program(chip, 2).once(body, frozenset(), 0)
 
 
 @dataclass
@@ -67,7 +75,7 @@ class _Program:
     """What the blocks of one program share."""
 
     chip: Chip
-    merge: bool
+    economy: int  # 1: signals are merged; 2: loops are drained as well
     ranges: dict[str, Range] = field(default_factory=dict)
     taken: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
 
@@ -82,6 +90,7 @@ class _Program:
     def _inner(self, body: Sequence[Step], outer: frozenset[str]) -> list[_Item]:
         """The items of a block: inner loops and conditions synchronised in themselves."""
         items = []
+        base, most = dict(self.taken), dict(self.taken)
         for step in body:
             if isinstance(step, Loop):
                 items.append(self._loop(step, outer))
@@ -89,6 +98,12 @@ class _Program:
                 items.append(_Item(replace(step, body=self.once(step.body, outer, 0))))
             else:
                 items.append(_Item(step))
+            if self.economy > 1 and self.taken != base:
+                items[-1] = _drained(items[-1])
+                most = {pair: max(n, most.get(pair, 0)) for pair, n in self.taken.items()}
+                self.taken = defaultdict(int, base)
+        if self.economy > 1:
+            self.taken = defaultdict(int, most)
         return items
 
     def _loop(self, loop: Loop, outer: frozenset[str]) -> _Item:
@@ -108,6 +123,13 @@ class _Program:
         runs = isinstance(loop.count, int) and loop.count > 0
         told = block.told() if runs else frozenset((s.src, s.dst) for s in block.signals if s.turns)
         return _Item(replace(loop, body=block.steps()), tuple(first), tuple(last), told)
+
+
+def _drained(item: _Item) -> _Item:
+    """An item behind which every pipe has finished."""
+    pipes = {use.pipe for use in uses(item.step)}
+    told = frozenset((p, q) for p in pipes for q in PIPES)
+    return replace(item, last=(*item.last, Barrier(ALL)), told=told)
 
 
 def _regions(step: Step) -> list[Region]:
@@ -195,7 +217,7 @@ class _Block:
 
     def _signal(self, p: str, q: str, position: int, turn: int, j: int) -> None:
         before, i = divmod(position, len(self.items))
-        if self.program.merge:
+        if self.program.economy:
             last = j if before == turn else len(self.items)
             i = max(k for k in range(i, last) if p in self.pipes[k])
         self.signals.append(_Signal(p, q, i, j, turn - before))
@@ -246,7 +268,7 @@ class _Block:
             s.number = self.program.taken[s.src, s.dst]
             self.program.taken[s.src, s.dst] += s.width
             if s.number + s.width > NUMBERS:
-                raise Unsynchronisable(f"{s.src} tells {s.dst} more than {NUMBERS} things")
+                raise UnsynchronisableError(f"{s.src} tells {s.dst} more than {NUMBERS} things")
 
     # --- the result ---
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dsv4c.ir.types import BITS
 
-from ..logical import Declare, Load, Mma, Store
+from ..logical import Compute, Declare, Load, Mma, Store, Tile, Window
 from ..physical import Region
 from ..scalar import Int, aligned, both, less, mul, same
 from .scope import Illegal, Scope, up
@@ -38,16 +38,26 @@ def load(s: Scope, ld: Load) -> None:
     """Rows of a window as fractals; a partial tile is cleared first, so that what is multiplied is defined."""
     tile, src = ld.dst.tile, ld.src
     dst, c0 = _all(s, ld.dst.tile), depth(tile.dtype)
+    if ld.dst.rows != tile.rows:  # some rows of a tile that was cleared
+        rows = dst.at(mul(ld.dst.row, c0), (up(tile.cols, c0) // c0, tile.rows * c0), (ld.dst.rows * c0, 1))
+        s.emit("nd2nz", "MTE2", (rows,), (src,), rows=tile.rows)
+        return
     missing = less(mul(src.rows, aligned(src.cols, c0)), tile.rows * up(tile.cols, c0))
     with s.when(missing):
         s.emit("clear", "MTE2", (dst,), ())
     s.emit("nd2nz", "MTE2", (dst,), (src,), rows=tile.rows)
 
 
-def _all(s: Scope, tile: object) -> Region:
-    buffer, turn = s.tiles[tile]  # type: ignore[index]
-    dtype = tile.dtype  # type: ignore[attr-defined]
-    return Region(buffer, dtype, 0, ((buffer.size * 8 // BITS[dtype], 1),), turn)
+def clear(s: Scope, c: Compute) -> None:
+    """An operand that is 0 everywhere, whose rows are loaded one by one."""
+    if c.op != "copy" or c.srcs != (0.0,):
+        raise Illegal(f"{c.op} on a matrix tile")
+    s.emit("clear", "MTE2", (_all(s, c.dst.tile),), ())
+
+
+def _all(s: Scope, tile: Tile) -> Region:
+    buffer, turn = s.tiles[tile]
+    return Region(buffer, tile.dtype, 0, ((buffer.size * 8 // BITS[tile.dtype], 1),), turn)
 
 
 def mma(s: Scope, m: Mma) -> None:
@@ -55,7 +65,9 @@ def mma(s: Scope, m: Mma) -> None:
     a, b = m.a.tile, m.b.tile
     c0 = depth(a.dtype)
     k = up(a.cols, c0)
-    step = _step(s, a.rows, b.rows, k, a.dtype)
+    if m.turned and (BITS[a.dtype] != 16 or b.rows != k):
+        raise Illegal(f"{b.name}: [K, N] operands are of 16 bits and as deep as the other's K")
+    step = _step(s, a.rows, b.cols if m.turned else b.rows, k, a.dtype)
     if k == step:  # L0 takes turns with the loop at hand
         _product(s, m, 0, s.turns[-1] if s.turns else 0, step)
         return
@@ -66,17 +78,22 @@ def mma(s: Scope, m: Mma) -> None:
 def _product(s: Scope, m: Mma, i: Int, turn: Int, step: int) -> None:
     """Slice ``i`` of K."""
     a, b = m.a.tile, m.b.tile
-    width = BITS[a.dtype] // 8
+    width, c0 = BITS[a.dtype] // 8, depth(a.dtype)
+    n = up(b.cols, ROWS) if m.turned else b.rows
     left = s.buffer(s.fresh("l0a"), "L0A", a.rows * step * width, L0_STAGES)
-    right = s.buffer(s.fresh("l0b"), "L0B", b.rows * step * width, L0_STAGES)
+    right = s.buffer(s.fresh("l0b"), "L0B", n * step * width, L0_STAGES)
     x = Region(left, a.dtype, 0, ((a.rows * step, 1),), turn)
-    w = Region(right, a.dtype, 0, ((b.rows * step, 1),), turn)
+    w = Region(right, a.dtype, 0, ((n * step, 1),), turn)
     from_a = _all(s, a).line(a.rows * step, mul(i, step * a.rows))
-    from_b = _all(s, b).line(b.rows * step, mul(i, step * b.rows))
     s.emit("load_a", "MTE1", (x,), (from_a,), rows=a.rows, depth=step)
-    s.emit("load_b", "MTE1", (w,), (from_b,), rows=b.rows, depth=step)
+    if m.turned:
+        from_b = _all(s, b).at(mul(i, step * c0), (n // c0, b.rows * c0), (step * c0, 1))
+        s.emit("load_b_turned", "MTE1", (w,), (from_b,), rows=b.rows, depth=step, n=n)
+    else:
+        from_b = _all(s, b).line(n * step, mul(i, step * n))
+        s.emit("load_b", "MTE1", (w,), (from_b,), rows=n, depth=step)
     acc = _all(s, m.acc.tile)
-    s.emit("mmad", "M", (acc,), (x, w, acc), m=a.rows, n=b.rows, k=step, first=both(m.first, same(i, 0)))
+    s.emit("mmad", "M", (acc,), (x, w, acc), m=a.rows, n=n, k=step, first=both(m.first, same(i, 0)))
 
 
 def _step(s: Scope, m: int, n: int, k: int, dtype: str) -> int:
@@ -90,5 +107,14 @@ def _step(s: Scope, m: int, n: int, k: int, dtype: str) -> int:
 
 def store(s: Scope, st: Store) -> None:
     """The sum to memory, row-major, in the dtype of the tensor."""
-    tile = st.src.tile
-    s.emit("fixpipe", "FIX", (st.dst,), (_all(s, tile),), rows=tile.rows, dtype=st.dst.tensor.dtype)
+    drain(s, st.src.tile, st.dst)
+
+
+def drain(s: Scope, tile: Tile, dst: Window) -> None:
+    """A sum to a window of global memory."""
+    s.emit("fixpipe", "FIX", (dst,), (_all(s, tile),), rows=tile.rows)
+
+
+def stage(s: Scope, tile: Tile, src: Window) -> None:
+    """A whole window to an operand."""
+    s.emit("nd2nz", "MTE2", (_all(s, tile),), (src,), rows=tile.rows)

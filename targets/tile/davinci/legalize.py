@@ -1,14 +1,17 @@
-"""From a logical tile program to instructions of one kind of core."""
+"""From a logical tile program to instructions: one program for each kind of core that it needs."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from .. import logical as ir
 from ..chip import Chip
 from ..memory import assign
-from ..physical import Program
+from ..physical import Part, Program, Ring
 from ..sync import synchronised
 from . import cube, move, reduce, vector
-from .scope import Illegal, Scope
+from .channel import credits, rings_of, send, without_unused
+from .scope import Scope
 
 NARROW = ("bf16", "f16")
 
@@ -16,15 +19,22 @@ NARROW = ("bf16", "f16")
 def legalize(program: ir.Program, chip: Chip) -> Program:
     """The program for this chip, with addresses and synchronisation; Illegal where it cannot run there."""
     statements = list(_walk(program.body))
-    core = _core(statements)
-    narrow = any(isinstance(x, ir.Declare) and x.tile.dtype in NARROW for x in statements)
-    s = Scope(chip, 16 if narrow else 8)
+    tiles = [x.tile for x in statements if isinstance(x, ir.Declare)]
+    cores = [core for core, vec in (("AIC", False), ("AIV", True)) if vec in {tile.kind == "vec" for tile in tiles}]
+    unit = 16 if any(tile.dtype in NARROW for tile in tiles) else 8
+    rings = rings_of(statements)
+    parts = tuple(_part(program, chip, core, unit, rings) for core in cores)
+    return Program(program.name, chip.name, chip.arch, program.tensors, program.sizes, parts, tuple(rings.values()))
+
+
+def _part(program: ir.Program, chip: Chip, core: str, unit: int, rings: Mapping[str, Ring]) -> Part:
+    s = Scope(chip, core, unit, rings=rings)
     _block(s, program.body)
     (body,) = s.blocks
-    steps = (*s.prologue, *body)
+    opened, closed = credits(s)
+    steps = without_unused((*s.prologue, *opened, *body, *closed))
     assign(steps, s.buffers, s.homes, chip)
-    ordered = synchronised(steps, chip)
-    return Program(program.name, chip.name, chip.arch, core, program.tensors, program.sizes, tuple(s.buffers), ordered)
+    return Part(core, tuple(s.buffers), synchronised(steps, chip))
 
 
 def _walk(body: tuple[ir.Statement, ...]) -> list[ir.Statement]:
@@ -36,19 +46,30 @@ def _walk(body: tuple[ir.Statement, ...]) -> list[ir.Statement]:
     return out
 
 
-def _core(statements: list[ir.Statement]) -> str:
-    kinds = {x.tile.kind == "vec" for x in statements if isinstance(x, ir.Declare)}
-    if len(kinds) > 1:
-        raise Illegal("vector and matrix tiles in one program need channels between the cores")
-    return "AIC" if kinds == {False} else "AIV"
-
-
 def _block(s: Scope, body: tuple[ir.Statement, ...]) -> None:
     for statement in body:
         _statement(s, statement)
 
 
+def _core_of(x: ir.Statement) -> str:
+    """The core that executes a statement; empty for both."""
+    match x:
+        case ir.Declare():
+            tile = x.tile
+        case ir.Load() | ir.Compute() | ir.Cast() | ir.Where() | ir.Iota() | ir.Reduce() | ir.Rearrange():
+            tile = x.dst.tile
+        case ir.Store() | ir.Peek():
+            tile = x.src.tile
+        case ir.Mma():
+            tile = x.acc.tile
+        case _:
+            return ""
+    return "AIV" if tile.kind == "vec" else "AIC"
+
+
 def _statement(s: Scope, x: ir.Statement) -> None:
+    if _core_of(x) not in ("", s.core):
+        return
     match x:
         case ir.Loop():
             with s.loop(x.count, x.var, x.tasks):
@@ -63,7 +84,7 @@ def _statement(s: Scope, x: ir.Statement) -> None:
         case ir.Store():
             (move if x.src.tile.kind == "vec" else cube).store(s, x)
         case ir.Compute():
-            vector.compute(s, x)
+            (vector.compute if s.core == "AIV" else cube.clear)(s, x)
         case ir.Cast():
             vector.cast(s, x)
         case ir.Where():
@@ -80,3 +101,5 @@ def _statement(s: Scope, x: ir.Statement) -> None:
             move.peek(s, x)
         case ir.Mma():
             cube.mma(s, x)
+        case ir.Chan():
+            send(s, x)

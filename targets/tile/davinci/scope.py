@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ from dsv4c.ir.types import BITS
 from .. import logical
 from ..chip import Chip
 from ..logical import Piece, Tile
-from ..physical import Buffer, Get, If, Instr, Loop, Place, Region, Step, Value
+from ..physical import Buffer, Get, If, Instr, Loop, Place, Region, Ring, Step, Value
 from ..scalar import Int, mul, var
 
 BLOCK = 32  # bytes: the unit of on-chip addresses and of strides
@@ -35,6 +35,7 @@ class Scope:
     """The program under construction."""
 
     chip: Chip
+    core: str  # AIV | AIC
     unit: int  # columns of a tile are padded to a multiple of this
     blocks: list[list[Step]] = field(default_factory=lambda: [[]])
     buffers: list[Buffer] = field(default_factory=list)
@@ -44,6 +45,7 @@ class Scope:
     turns: list[Int] = field(default_factory=list)
     prologue: list[Step] = field(default_factory=list)
     constants: dict[tuple[object, ...], Region] = field(default_factory=dict)
+    rings: Mapping[str, Ring] = field(default_factory=dict)
     _numbers: int = 0
 
     def fresh(self, stem: str) -> str:

@@ -1,0 +1,162 @@
+"""Between the cube and the vector core of a group, where the only way is global memory: rings with counting flags.
+
+The producer waits for a free slot, writes it and tells the consumer; the consumer waits, reads and gives the slot back.
+At the start the consumer gives all slots; at the end the producer takes them back, so that every count ends at 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dsv4c.ir.types import BITS
+
+from ..logical import Chan, Statement, Tensor, Window
+from ..physical import CrossSet, CrossWait, Get, If, Instr, Loop, Region, Ring, Step, Tick
+from ..scalar import Int, mul, names, rem, var
+from . import cube
+from .scope import Illegal, Scope, up
+
+LINE = 512  # bytes: rings and slots begin on a line of the L2 cache
+FLAGS = 11  # numbers 0..10 may always be used (ascend.md §2.4)
+
+
+def rings_of(statements: Sequence[Statement]) -> dict[str, Ring]:
+    """A ring for every channel, one behind the other in the workspace."""
+    out: dict[str, Ring] = {}
+    offset = 0
+    for x in statements:
+        if isinstance(x, Chan):
+            dtype = x.src.dtype
+            width = BITS[dtype] // 8
+            size = up(x.src.rows * x.src.cols * width, LINE) // width
+            out[x.name] = Ring(Tensor(x.name, dtype, (size * x.depth,), "inout"), size, x.depth, offset)
+            offset += size * x.depth * width
+    if 2 * len(out) > FLAGS:
+        raise Illegal(f"{len(out)} channels need {2 * len(out)} flags, there are {FLAGS}")
+    return out
+
+
+def _flags(s: Scope, name: str) -> tuple[int, int]:
+    """Numbers for ``here is one`` and ``it is free again``."""
+    number = list(s.rings).index(name)
+    return 2 * number, 2 * number + 1
+
+
+def send(s: Scope, c: Chan) -> None:
+    """This core's half of a channel."""
+    ring, (full, free) = s.rings[c.name], _flags(s, c.name)
+    counter = f"{c.name}_turn"
+    slot = Window(ring.tensor, mul(rem(var(counter), ring.depth), ring.size), c.src.rows, c.src.cols, c.src.cols)
+    produces = (c.src.tile.kind == "vec") == (s.core == "AIV")
+    s.step(CrossWait(free if produces else full))
+    pipe = _write(s, c, slot) if produces else _read(s, c, slot)
+    s.step(CrossSet(pipe, full if produces else free))
+    s.step(Tick(counter))
+
+
+def _write(s: Scope, c: Chan, slot: Window) -> str:
+    if s.core == "AIC":
+        cube.drain(s, c.src.tile, slot)
+        return "FIX"
+    s.emit("copy_out", "MTE3", (slot,), (_rows(s, c.src.rows, c.src.cols, s.region(c.src)),))
+    return "MTE3"
+
+
+def _read(s: Scope, c: Chan, slot: Window) -> str:
+    if s.core == "AIC":
+        cube.stage(s, c.dst.tile, slot)
+    else:
+        s.emit("copy_in", "MTE2", (_rows(s, c.dst.rows, c.dst.cols, s.region(c.dst)),), (slot,), fill=0.0)
+    return "MTE2"
+
+
+def _rows(s: Scope, rows: int, cols: int, region: Region) -> Region:
+    pitch = region.dims[0][1] if len(region.dims) == 2 else up(cols, s.unit)
+    if pitch != up(cols, 256 // BITS[region.dtype]):
+        raise Illegal(f"a channel of {cols} columns: rows are whole blocks")
+    return region.at(0, (rows, pitch), (cols, 1))
+
+
+def credits(s: Scope) -> tuple[list[Step], list[Step]]:
+    """Slots given at the start for what this core consumes, and taken back at the end for what it produces."""
+    opened: list[Step] = []
+    closed: list[Step] = []
+    for name, ring in s.rings.items():
+        _, free = _flags(s, name)
+        mine = _produced(s.blocks[0], name)
+        if mine:
+            closed += [CrossWait(free)] * ring.depth
+        else:
+            opened += [CrossSet("MTE2", free)] * ring.depth
+    return opened, closed
+
+
+def _produced(body: Sequence[Step], name: str) -> bool:
+    """Whether these steps write a ring."""
+    for step in body:
+        if isinstance(step, Loop | If):
+            if _produced(step.body, name):
+                return True
+        elif isinstance(step, Instr):
+            if any(isinstance(p, Window) and p.tensor.name == name for p in step.outs):
+                return True
+    return False
+
+
+def without_unused(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Integers that this core reads and never uses are not read; loops and conditions around nothing are none."""
+    out = tuple(steps)
+    while True:
+        used = _used(out)
+        kept = _without(out, used)
+        if kept == out:
+            return out
+        out = kept
+
+
+def _without(steps: Sequence[Step], used: frozenset[str]) -> tuple[Step, ...]:
+    out: list[Step] = []
+    for step in steps:
+        if isinstance(step, Get) and step.name not in used:
+            continue
+        if isinstance(step, Loop):
+            step = Loop(step.var, step.count, _without(step.body, used), step.tasks, step.turn)
+        elif isinstance(step, If):
+            step = If(step.condition, _without(step.body, used))
+        if not isinstance(step, Loop | If) or step.body:
+            out.append(step)
+    return tuple(out)
+
+
+def _used(steps: Sequence[Step]) -> frozenset[str]:
+    found: set[str] = set()
+
+    def note(a: object) -> None:
+        if not isinstance(a, float | str):
+            found.update(names(a))  # type: ignore[arg-type]
+
+    for step in steps:
+        if isinstance(step, Loop):
+            note(step.count)
+            found |= _used(step.body)
+        elif isinstance(step, If):
+            note(step.condition)
+            found |= _used(step.body)
+        elif isinstance(step, Get):
+            note(step.index)
+            if isinstance(step.src, Region):
+                note(step.src.offset)
+        elif isinstance(step, Instr):
+            for value in step.args.values():
+                note(value)
+            for place in (*step.outs, *step.ins):
+                for part in _integers(place):
+                    note(part)
+    return frozenset(found)
+
+
+def _integers(place: Region | Window) -> tuple[Int, ...]:
+    if isinstance(place, Region):
+        return place.offset, place.turn
+    return place.offset, place.rows, place.cols, place.pitch
+
