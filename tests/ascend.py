@@ -19,7 +19,20 @@ template <typename T> GlobalTensor<T> global(GM_ADDR p) {
     g.SetGlobalBuffer((__gm__ T*)p);
     return g;
 }
+template <typename T> LocalTensor<T> ub(uint32_t addr, uint32_t n) {
+    return LocalTensor<T>(TPosition::VECCALC, addr, n);
+}
+template <typename T> void in(const LocalTensor<T>& to, GM_ADDR from, uint32_t n) {
+    DataCopyPad(to, global<T>(from), {1, static_cast<uint32_t>(n * sizeof(T)), 0, 0, 0}, DataCopyPadExtParams<T>());
+}
+template <typename T> void out(GM_ADDR to, const LocalTensor<T>& from, uint32_t n) {
+    DataCopyPad(global<T>(to), from, {1, static_cast<uint32_t>(n * sizeof(T)), 0, 0, 0});
+}
 #define ID EVENT_ID0
+#define X 0
+#define Y 16384
+#define Z 32768
+#define W 65536
 #define ORDER(event) SetFlag<HardEvent::event>(ID); WaitFlag<HardEvent::event>(ID)
 """
 

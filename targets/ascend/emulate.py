@@ -114,9 +114,23 @@ def object_commands(source: Path, out: Path, arch: int) -> list[tuple[Path, list
     commands = []
     for kind in kinds:
         target = out / f"{source.stem}-{arch}.{kind}.o"
-        renamed = [f"-D{name}={name}_{kind}" for name in names]
+        # Not -D on the command line: that would rename inside the emulator's own headers too.
+        prelude = out / f"{source.stem}-{arch}.{kind}.h"
+        renames = "".join(f"#define {name} {name}_{kind}\n" for name in names)
+        prelude.write_text(f'#include "kernel_operator.h"\n{renames}')
         core = ["-DDSV4C_CORE_AIC"] if kind == "aic" else []
-        command = [compiler(), *flags_of(arch), "-O1", *renamed, *core, "-c", str(source), "-o", str(target)]
+        command = [
+            compiler(),
+            *flags_of(arch),
+            "-O1",
+            "-include",
+            str(prelude),
+            *core,
+            "-c",
+            str(source),
+            "-o",
+            str(target),
+        ]
         commands.append((target, command))
     return commands
 

@@ -3,5 +3,4 @@
 
 #define DSV4C_EMULATOR 1
 
-#include "api/cube.h"
 #include "api/sort.h"

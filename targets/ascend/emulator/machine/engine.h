@@ -175,6 +175,11 @@ void commit(Core& c, Pipe& pipe, const std::shared_ptr<Instr>& instr) {
     }
     instr->tick = ++pipe.count;
     instr->clock = pipe.clock;
+    if (instr->prepare) {
+        force(instr->clock);  // so that the data that holds addresses is there
+        if (!instr->prepare(*instr)) return;
+        instr->prepare = nullptr;
+    }
     pipe.busy += instr->cycles;
     pipe.time += instr->cycles;
     for (const Range& r : instr->reads) check_access(c, *instr, r, Kind::Read);

@@ -1,7 +1,7 @@
 // A launch: cores of every block as fibers, a deterministic scheduler, checks at the end, cycle table.
 #pragma once
 
-#include "cube.h"
+#include "sort.h"
 
 namespace emu {
 

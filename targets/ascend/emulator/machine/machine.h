@@ -55,6 +55,7 @@ struct Instr {
     Kind write_kind = Kind::Write;
     std::vector<Move> moves;
     std::function<void()> run;
+    std::function<bool(Instr&)> prepare;  // finds ranges that are data; false: a check failed, do not execute
     double cycles = 0;
     bool in_order = false;  // the hardware orders it after all earlier ones of its lane
     bool unit = false;      // unitFlag: the hardware orders Mmad and Fixpipe among themselves

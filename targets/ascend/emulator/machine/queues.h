@@ -139,7 +139,7 @@ Place static_place(TPosition pos, uint32_t addr, uint64_t bytes, At at) {
     Place p;
     p.pos = pos;
     p.addr = p.lo = addr;
-    p.hi = uint32_t(std::min<uint64_t>(addr + bytes, capacity(h)));
+    p.hi = uint32_t(std::min<uint64_t>((addr + bytes + 31) / 32 * 32, capacity(h)));  // the last block belongs to it
     check_aligned(p, alignment(h), "LocalTensor", at);
     return p;
 }
