@@ -251,8 +251,10 @@ class Kernel:
         self._add(ir.Iota(out, start))
         return out if dtype == "i32" else self.cast(out, dtype)
 
-    def mma(self, acc: Piece, a: Piece, b: Piece, first: Int, rows: Int, turned: bool = False) -> None:
-        """acc (+)= a b^T, or ``turned`` a b, of which ``rows`` rows matter."""
+    def mma(
+        self, acc: Piece, a: Piece, b: Piece, first: Int, rows: Int, turned: tuple[int, int] | None = None
+    ) -> None:
+        """acc (+)= a b^T, or ``turned`` a times some columns of b, of which ``rows`` rows matter."""
         self._add(ir.Mma(acc, a, b, first, rows, turned))
 
     def to_vector(self, acc: Piece) -> Piece:

@@ -221,14 +221,14 @@ class Peek:
 
 @dataclass(frozen=True)
 class Mma:
-    """``acc [M, N] (+)= a [M, K] b[N, K]^T``, of which ``rows`` rows matter; ``first`` begins at zero."""
+    """``acc [M, N] (+)= a [M, K] b[N, K]^T`` or, turned, ``a b``; ``rows`` rows matter; ``first`` begins at zero."""
 
     acc: Piece
     a: Piece
     b: Piece
     first: Int  # 0 or 1
     rows: Int
-    turned: bool = False  # b is [K, N]
+    turned: tuple[int, int] | None = None  # b is [K, ..], of which these columns, first and number, are multiplied
 
 
 @dataclass(frozen=True)

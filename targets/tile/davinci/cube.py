@@ -11,7 +11,7 @@ from dsv4c.ir.types import BITS
 
 from ..logical import Compute, Declare, Load, Mma, Store, Tile, Window
 from ..physical import Region
-from ..scalar import Int, aligned, both, less, mul, same
+from ..scalar import Int, add, aligned, both, less, mul, same
 from .scope import Illegal, Scope, up
 
 ROWS = 16  # of a fractal
@@ -65,9 +65,9 @@ def mma(s: Scope, m: Mma) -> None:
     a, b = m.a.tile, m.b.tile
     c0 = depth(a.dtype)
     k = up(a.cols, c0)
-    if m.turned and (BITS[a.dtype] != 16 or b.rows != k):
+    if m.turned and (BITS[a.dtype] != 16 or b.rows != k or m.turned[0] % ROWS or m.turned[1] % ROWS):
         raise Illegal(f"{b.name}: [K, N] operands are of 16 bits and as deep as the other's K")
-    step = _step(s, a.rows, b.cols if m.turned else b.rows, k, a.dtype)
+    step = _step(s, a.rows, m.turned[1] if m.turned else b.rows, k, a.dtype)
     if k == step:  # L0 takes turns with the loop at hand
         _product(s, m, 0, s.turns[-1] if s.turns else 0, step)
         return
@@ -79,7 +79,7 @@ def _product(s: Scope, m: Mma, i: Int, turn: Int, step: int) -> None:
     """Slice ``i`` of K."""
     a, b = m.a.tile, m.b.tile
     width, c0 = BITS[a.dtype] // 8, depth(a.dtype)
-    n = up(b.cols, ROWS) if m.turned else b.rows
+    n = m.turned[1] if m.turned else b.rows
     left = s.buffer(s.fresh("l0a"), "L0A", a.rows * step * width, L0_STAGES)
     right = s.buffer(s.fresh("l0b"), "L0B", n * step * width, L0_STAGES)
     x = Region(left, a.dtype, 0, ((a.rows * step, 1),), turn)
@@ -87,7 +87,7 @@ def _product(s: Scope, m: Mma, i: Int, turn: Int, step: int) -> None:
     from_a = _all(s, a).line(a.rows * step, mul(i, step * a.rows))
     s.emit("load_a", "MTE1", (x,), (from_a,), rows=a.rows, depth=step)
     if m.turned:
-        from_b = _all(s, b).at(mul(i, step * c0), (n // c0, b.rows * c0), (step * c0, 1))
+        from_b = _all(s, b).at(add(mul(i, step * c0), m.turned[0] * b.rows), (n // c0, b.rows * c0), (step * c0, 1))
         s.emit("load_b_turned", "MTE1", (w,), (from_b,), rows=b.rows, depth=step, n=n)
     else:
         from_b = _all(s, b).line(n * step, mul(i, step * n))

@@ -1,0 +1,41 @@
+"""Tile sizes: the first candidate that a chip can hold and synchronise, the best first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from .chip import Chip
+from .davinci.legalize import legalize
+from .logical import Program
+from .memory import Overflow
+from .physical import Program as Physical
+from .sync import UnsynchronisableError
+
+Candidates = Iterable[Mapping[str, int]]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A logical program with the sizes that were chosen, and what it is on the chip."""
+
+    logical: Program
+    physical: Physical
+    sizes: Mapping[str, int]
+
+
+def fitted(build: Callable[..., Program], chip: Chip, candidates: Candidates) -> Fitted:
+    """The first of the candidates that fits; buffers take turns where there is room for it.
+
+    Raises Overflow or UnsynchronisableError, of the last candidate, where none does.
+    """
+    problem: Exception | None = None
+    for sizes in candidates:
+        for stages in (2, 1):
+            try:
+                logical = build(**sizes, stages=stages)
+                return Fitted(logical, legalize(logical, chip), {**sizes, "stages": stages})
+            except (Overflow, UnsynchronisableError) as error:
+                problem = error
+    assert problem is not None, "there is no candidate"
+    raise problem
