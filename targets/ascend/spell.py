@@ -43,7 +43,7 @@ def literal(value: ph.Value, dtype: str) -> str:
     """A number as an argument of that type."""
     if isinstance(value, float):
         if dtype == "i32":
-            return str(int(value))
+            return f"int32_t({int(value)})"
         if value in (float("inf"), float("-inf")):
             return f"{'-' if value < 0 else ''}Infinity()"
         number = f"{value!r}f"
@@ -343,6 +343,12 @@ def _selects(w: _Writer, i: Instr) -> Lines:
     return [f"Select({w.at(dst)}, {w.at(bits)}, {w.at(a)}, {value}, {mode}, {dst.count});"]
 
 
+def _compress(w: _Writer, i: Instr) -> Lines:
+    (dst,), (src, bits) = _regions(i.outs), _regions(i.ins)
+    call = f"GatherMask({w.at(dst)}, {w.at(src)}, {w.at(bits)}.ReinterpretCast<uint32_t>(), true, {src.count}"
+    return ["{", "    uint64_t kept = 0;", f"    {call}, GatherMaskParams(1, 1, 8, 8), kept);", "}"]
+
+
 def _copy_in(w: _Writer, i: Instr) -> Lines:
     (dst,), (src,) = _regions(i.outs), _windows(i.ins)
     size, kind = BITS[dst.dtype] // 8, TYPES[dst.dtype]
@@ -487,7 +493,7 @@ def _int(value: ph.Value | Int) -> int:
 SPELLING: Mapping[str, Callable[[_Writer, Instr], Lines]] = {
     **dict.fromkeys(BINARY, _binary), **dict.fromkeys(NUMBER, _number), **dict.fromkeys(UNARY, _unary),
     **dict.fromkeys(("whole_sum", "whole_max", "whole_min"), _whole), "shift_right": _shift, "duplicate": _duplicate,
-    "iota": _iota, "cast": _cast, "brcb": _brcb, "gather": _gather, "compare": _compare, "compares": _compares,
+    "iota": _iota, "cast": _cast, "brcb": _brcb, "compress": _compress, "gather": _gather, "compare": _compare, "compares": _compares,
     "select": _select, "selects": _selects, "copy_in": _copy_in, "copy_out": _copy_out, "clear": _clear,
     "nd2nz": _nd2nz, "load_a": _load_a, "load_b": _load_b, "load_b_turned": _load_b_turned, "mmad": _mmad, "fixpipe": _fixpipe,
 }  # fmt: skip

@@ -245,6 +245,14 @@ class Kernel:
         self._add(ir.Rearrange(op, out, srcs))
         return out
 
+    def compress(self, src: Piece, left: Piece, cmp: str, right: Operand, out: Piece) -> None:
+        """What of a row passes, to the front of ``out``."""
+        self._add(ir.Compress(out, src, cmp, left, right))
+
+    def shift_right(self, a: Piece, by: int, out: Piece | None = None) -> Piece:
+        """i32 divided by a power of two, rounded down."""
+        return self.compute("shift_right", a, float(by), out=out)
+
     def iota(self, cols: int, start: Int = 0, dtype: str = "i32") -> Piece:
         """A row start, start + 1, ..."""
         out = self.vec(1, cols, "i32")

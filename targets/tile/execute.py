@@ -188,6 +188,11 @@ class _Core:
         hit = np.unpackbits(srcs[0].view(np.uint8), bitorder="little")[: dst.size]
         dst[...] = np.where(hit, srcs[1], self.value(s.args["value"]))
 
+    def _compress(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        hit = np.unpackbits(srcs[1].view(np.uint8), bitorder="little")[: srcs[0].size].astype(bool)
+        kept = srcs[0][hit]
+        dst[: kept.size] = kept
+
     def _copy_in(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
         """Rows to whole blocks of 32 bytes, the last of each filled up."""
         (src,), per = srcs, 32 // dst.itemsize

@@ -52,14 +52,11 @@ class _Run:
 
     def piece(self, p: Piece) -> Array:
         """The elements, as a view that may be written."""
-        tile, row = self.tiles[p.tile], self.number(p.row)
-        if p.tile.cols == 1 or p.cols == p.tile.cols:
-            part = tile[row : row + p.rows] if p.cols == p.tile.cols else tile[row : row + p.rows * p.cols]
-        else:
-            part = tile[row : row + 1]
+        flat, begin = self.tiles[p.tile].reshape(-1), self.number(p.row) * p.tile.cols
+        part = flat[begin : begin + p.rows * p.cols] if begin >= 0 else flat[:0]
         if part.size != p.rows * p.cols:
-            raise OutOfBoundsError(f"{p.tile.name}: {p.shape} from row {row} of {tile.shape}")
-        return part.reshape(p.shape)
+            raise OutOfBoundsError(f"{p.tile.name}: {p.shape} from row {p.row}")
+        return part.view(DTYPES[p.dtype]).reshape(p.shape)
 
     def operand(self, o: Operand) -> Any:
         if isinstance(o, Piece):
@@ -92,7 +89,9 @@ class _Run:
 
     def _compute(self, s: ir.Compute) -> None:
         dst, srcs = self.piece(s.dst), [self.operand(o) for o in s.srcs]
-        if len(srcs) == 2:
+        if s.op == "shift_right":
+            dst[...] = srcs[0] >> int(srcs[1])
+        elif len(srcs) == 2:
             kind = dst.dtype
             dst[...] = _BINARY[s.op](*(np.asarray(x, kind) for x in srcs))
         else:
@@ -118,6 +117,10 @@ class _Run:
             dst[:, 0::2], dst[:, 1::2] = srcs
         else:
             dst[...] = srcs[0][:, int(s.op == "odd") :: 2]
+
+    def _compress(self, s: ir.Compress) -> None:
+        kept = self.piece(s.src)[_COMPARE[s.cmp](self.piece(s.left), self.operand(s.right))]
+        self.piece(s.dst)[0, : kept.size] = kept
 
     def _iota(self, s: ir.Iota) -> None:
         self.piece(s.dst)[...] = self.number(s.start) + np.arange(s.dst.cols)

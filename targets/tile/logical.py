@@ -7,10 +7,11 @@ same memory, so that either may be read as the other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .scalar import Int, Scalar, add, least, mul, sub
 
+WHOLE = 16  # columns that are whole blocks in every dtype on every chip
 ROLES = ("in", "out", "inout")
 UNARY = ("exp", "ln", "sqrt", "abs", "copy")
 BINARY = ("add", "sub", "mul", "div", "max", "min")
@@ -81,17 +82,18 @@ class Tile:
 
 @dataclass(frozen=True)
 class Piece:
-    """A tile, or some rows of it, from ``row`` on; read as ``[rows, cols]``."""
+    """A tile, or some rows of it, from ``row`` on; read as ``[rows, cols]``, and as ``bits`` of another dtype if given."""
 
     tile: Tile
     row: Int
     rows: int
     cols: int
+    bits: str = ""
 
     @property
     def dtype(self) -> str:
-        """Of the tile."""
-        return self.tile.dtype
+        """Of the elements."""
+        return self.bits or self.tile.dtype
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -100,12 +102,17 @@ class Piece:
 
     def part(self, row: Int, rows: int = 1) -> Piece:
         """Some rows."""
-        return Piece(self.tile, add(self.row, row), rows, self.cols)
+        return replace(self, row=add(self.row, row), rows=rows)
 
     def flat(self, rows: int, cols: int) -> Piece:
-        """The same elements as a row or as a column."""
-        assert 1 in (rows, cols) and 1 in self.shape and rows * cols == self.rows * self.cols
-        return Piece(self.tile, self.row, rows, cols)
+        """The same elements in another shape: of a row or a column, or where rows leave no gaps on any chip."""
+        assert rows * cols == self.rows * self.cols
+        assert (1 in (rows, cols) and 1 in self.shape) or self.tile.cols % WHOLE == 0
+        return replace(self, rows=rows, cols=cols)
+
+    def cast_bits(self, dtype: str) -> Piece:
+        """The same bits as another dtype of the same width."""
+        return replace(self, bits=dtype)
 
     @property
     def column(self) -> Piece:
@@ -194,6 +201,19 @@ class Rearrange:
 
 
 @dataclass(frozen=True)
+class Compress:
+    """The elements of the row ``src`` where ``left cmp right``, in their order, from the start of ``dst`` on; the rest of
+    ``dst`` stays.
+    """
+
+    dst: Piece
+    src: Piece
+    cmp: str
+    left: Piece
+    right: Operand
+
+
+@dataclass(frozen=True)
 class Iota:
     """``dst[r, c] = start + c``."""
 
@@ -262,7 +282,8 @@ class If:
 
 
 Statement = (
-    Declare | Load | Store | Compute | Cast | Where | Reduce | Rearrange | Iota | Read | Peek | Mma | Chan | Loop | If
+    Declare | Load | Store | Compute | Cast | Where | Reduce | Rearrange | Compress | Iota | Read
+    | Peek | Mma | Chan | Loop | If
 )
 
 

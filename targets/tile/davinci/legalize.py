@@ -56,7 +56,7 @@ def _core_of(x: ir.Statement) -> str:
     match x:
         case ir.Declare():
             tile = x.tile
-        case ir.Load() | ir.Compute() | ir.Cast() | ir.Where() | ir.Iota() | ir.Reduce() | ir.Rearrange():
+        case ir.Load() | ir.Compute() | ir.Cast() | ir.Where() | ir.Iota() | ir.Compress() | ir.Reduce() | ir.Rearrange():
             tile = x.dst.tile
         case ir.Store() | ir.Peek():
             tile = x.src.tile
@@ -89,6 +89,8 @@ def _statement(s: Scope, x: ir.Statement) -> None:
             vector.cast(s, x)
         case ir.Where():
             vector.where(s, x)
+        case ir.Compress():
+            vector.compress(s, x)
         case ir.Iota():
             vector.iota(s, x)
         case ir.Reduce():

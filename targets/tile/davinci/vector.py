@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..logical import Cast, Compute, Iota, Operand, Piece, Where
+from ..logical import Cast, Compress, Compute, Iota, Operand, Piece, Where
 from ..physical import Region
 from ..scalar import Scalar
 from .scope import LANES, MOST_REPEATS, MOST_STRIDE, Illegal, Scope, up
@@ -54,11 +54,11 @@ def flat(region: Region) -> Region:
 def _number_last(s: Scope, op: str, dst: Region, shape: tuple[int, int], a: Piece, b: float | Scalar) -> None:
     if op == "sub" and isinstance(b, float):
         op, b = "add", -b
-    if op in WITH_NUMBER:
+    if op in WITH_NUMBER or op == "shift_right":
         full = materialised(s, a, shape)
-        s.emit(WITH_NUMBER[op], "V", (flat(dst),), (flat(full),), value=b)
+        s.emit(WITH_NUMBER.get(op, op), "V", (flat(dst),), (flat(full),), value=b)
         return
-    number = s.temp(dst.count)
+    number = s.temp(dst.count, dst.dtype)
     s.emit("duplicate", "V", (number,), (), value=b)
     s.emit(op, "V", (flat(dst),), (flat(materialised(s, a, shape)), number))
 
@@ -67,7 +67,7 @@ def _number_first(s: Scope, op: str, dst: Region, shape: tuple[int, int], a: flo
     if op in WITH_NUMBER:
         _number_last(s, op, dst, shape, b, a)
         return
-    number = s.temp(dst.count)
+    number = s.temp(dst.count, dst.dtype)
     s.emit("duplicate", "V", (number,), (), value=a)
     s.emit(op, "V", (flat(dst),), (number, flat(materialised(s, b, shape))))
 
@@ -244,6 +244,18 @@ def where(s: Scope, w: Where) -> None:
         s.emit("select", "V", (dst,), (mask, yes, _selectable(s, w.no, shape, dst)))
     else:
         s.emit("selects", "V", (dst,), (mask, yes), value=w.no)
+
+
+def compress(s: Scope, c: Compress) -> None:
+    """Compare to a mask of bits, then gather by it."""
+    count = up(c.src.cols, LANES)
+    bits = s.temp(max(count // 8, 32), "i8", "bits")
+    a = _padded(s, c.left, c.src.shape, count)
+    if isinstance(c.right, Piece):
+        s.emit("compare", "V", (bits.line(count // 8),), (a, _padded(s, c.right, c.src.shape, count)), cmp=c.cmp)
+    else:
+        s.emit("compares", "V", (bits.line(count // 8),), (a,), cmp=c.cmp, value=c.right)
+    s.emit("compress", "V", (flat(s.region(c.dst)),), (flat(s.region(c.src)), bits.line(count // 8)))
 
 
 def _selectable(s: Scope, operand: Operand, shape: tuple[int, int], dst: Region) -> Region:
