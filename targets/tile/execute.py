@@ -35,7 +35,11 @@ _REDUCE: Mapping[str, Callable[..., Any]] = {"whole_sum": np.sum, "whole_max": n
 
 
 def run(
-    program: ph.Program, scopes: Mapping[str, int], arrays: Mapping[str, Array], sizes: Mapping[str, int], cores: int = 2
+    program: ph.Program,
+    scopes: Mapping[str, int],
+    arrays: Mapping[str, Array],
+    sizes: Mapping[str, int],
+    cores: int = 2,
 ) -> None:
     """Execute on ``cores`` cores, one after the other; outputs are written in place."""
     flats = {name: a.reshape(-1) for name, a in arrays.items()}
@@ -213,9 +217,11 @@ class _Core:
         """``[m, k]`` to columns of fractals; rows beyond the window are left alone."""
         (src,), c0 = srcs, 32 // dst.itemsize
         rows, cols = src.shape
-        fractals = dst.reshape(-1, int(self.value(s.args["rows"])), c0) if dst.ndim == 1 else (
-            np.lib.stride_tricks.as_strided(dst, (dst.shape[0], dst.shape[1] // c0, c0), (*dst.strides[:1], 32, dst.itemsize))
-        )
+        if dst.ndim == 1:
+            fractals = dst.reshape(-1, int(self.value(s.args["rows"])), c0)
+        else:  # some rows of each column
+            shape = (dst.shape[0], dst.shape[1] // c0, c0)
+            fractals = np.lib.stride_tricks.as_strided(dst, shape, (dst.strides[0], 32, dst.itemsize))
         for column in range(-(-cols // c0)):
             part = src[:, column * c0 : (column + 1) * c0]
             fractals[column, :rows, : part.shape[1]] = part

@@ -82,7 +82,9 @@ class Tile:
 
 @dataclass(frozen=True)
 class Piece:
-    """A tile, or some rows of it, from ``row`` on; read as ``[rows, cols]``, and as ``bits`` of another dtype if given."""
+    """A tile, or some rows of it, from ``row`` on; read as ``[rows, cols]``, and as ``bits`` of another dtype if
+    given.
+    """
 
     tile: Tile
     row: Int
@@ -202,8 +204,8 @@ class Rearrange:
 
 @dataclass(frozen=True)
 class Compress:
-    """The elements of the row ``src`` where ``left cmp right``, in their order, from the start of ``dst`` on; the rest of
-    ``dst`` stays.
+    """The elements of the row ``src`` where ``left cmp right``, in their order, from the start of ``dst`` on; the rest
+    of ``dst`` stays.
     """
 
     dst: Piece

@@ -10,12 +10,12 @@ from .physical import Buffer, Get, If, Instr, Loop, Region, Step
 ALIGN = 64  # bytes; the strictest a vector or L0C operand needs, sorting apart
 
 
-class Overflow(Exception):
+class CapacityError(Exception):
     """A program's tiles do not fit on the chip."""
 
 
 def assign(body: Sequence[Step], buffers: Sequence[Buffer], homes: Mapping[Buffer, str], chip: Chip) -> None:
-    """Give every buffer its address, larger ones first; Overflow where a scope is too small."""
+    """Give every buffer its address, larger ones first; CapacityError where a scope is too small."""
     lives = _lives(body, homes)
     for scope in sorted({b.scope for b in buffers}):
         placed: list[Buffer] = []
@@ -25,7 +25,7 @@ def assign(body: Sequence[Step], buffers: Sequence[Buffer], homes: Mapping[Buffe
             placed.append(buffer)
         need = max((b.address + b.total for b in mine), default=0)
         if need > chip.scopes[scope]:
-            raise Overflow(f"{need} bytes of {scope} where {chip.name} has {chip.scopes[scope]}")
+            raise CapacityError(f"{need} bytes of {scope} where {chip.name} has {chip.scopes[scope]}")
 
 
 def _free(buffer: Buffer, others: list[Buffer]) -> int:

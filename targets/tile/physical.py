@@ -179,7 +179,7 @@ Step = Instr | Get | Set | Wait | Barrier | CrossSet | CrossWait | Tick | Loop |
 
 @dataclass(frozen=True)
 class Ring:
-    """Global memory of one group of cores: ``depth`` slots of ``size`` elements, ``offset`` bytes into its workspace."""
+    """Global memory of a group of cores: ``depth`` slots of ``size`` elements, ``offset`` bytes into its workspace."""
 
     tensor: Tensor
     size: int

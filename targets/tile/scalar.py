@@ -44,8 +44,14 @@ class Scalar:
     def __floordiv__(self, other: Int) -> Int:
         return div(self, other)
 
+    def __rfloordiv__(self, other: int) -> Int:
+        return div(other, self)
+
     def __mod__(self, other: Int) -> Int:
         return rem(self, other)
+
+    def __rmod__(self, other: int) -> Int:
+        return rem(other, self)
 
     def __str__(self) -> str:
         return text(self)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .chip import Chip
 from .davinci.legalize import legalize
 from .logical import Program
-from .memory import Overflow
+from .memory import CapacityError
 from .physical import Program as Physical
 from .sync import UnsynchronisableError
 
@@ -27,7 +27,7 @@ class Fitted:
 def fitted(build: Callable[..., Program], chip: Chip, candidates: Candidates) -> Fitted:
     """The first of the candidates that fits; buffers take turns where there is room for it.
 
-    Raises Overflow or UnsynchronisableError, of the last candidate, where none does.
+    Raises CapacityError or UnsynchronisableError, of the last candidate, where none does.
     """
     problem: Exception | None = None
     for sizes in candidates:
@@ -35,7 +35,7 @@ def fitted(build: Callable[..., Program], chip: Chip, candidates: Candidates) ->
             try:
                 logical = build(**sizes, stages=stages)
                 return Fitted(logical, legalize(logical, chip), {**sizes, "stages": stages})
-            except (Overflow, UnsynchronisableError) as error:
+            except (CapacityError, UnsynchronisableError) as error:
                 problem = error
     assert problem is not None, "there is no candidate"
     raise problem

@@ -4,10 +4,10 @@ A core's pipes run side by side, each beginning its instructions in order. A sig
 before the consumer) orders all that one pipe began before all that another begins after; a barrier does so within one
 pipe. The scalar unit issues everything: what follows a Get in the program also follows it in time.
 
-A block's steps are items; a loop or a condition inside it is one item. The block is walked in program order, keeping for
-every pipe what it knows to be done, and a dependence that nothing implies gets a signal. A loop's block is walked for
-as many turns as its buffers have copies: a dependence on an earlier turn gets a signal from turn to turn, whose first
-Sets stand before the loop and last Waits behind it.
+A block's steps are items; a loop or a condition inside it is one item. The block is walked in program order, keeping
+for every pipe what it knows to be done, and a dependence that nothing implies gets a signal. A loop's block is walked
+for as many turns as its buffers have copies: a dependence on an earlier turn gets a signal from turn to turn, whose
+first Sets stand before the loop and last Waits behind it.
 """
 
 from __future__ import annotations

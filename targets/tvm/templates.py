@@ -10,6 +10,7 @@ from dsv4c.ir.dims import Extent, Shape, product
 from dsv4c.ir.types import TensorType
 from dsv4c.plan import Ref, View
 
+from ..shapes import known
 from ..weights import is_weight, weight_ref
 from .kernels.argmax import argmax
 from .kernels.cumsum import cumsum
@@ -28,11 +29,6 @@ from .templates_hyper import HYPER, HYPER_TAKES
 from .templates_products import PRODUCTS, lower_linear
 from .templates_rows import ROWS, TAKES
 from .templates_state import STATE, STATE_TAKES
-
-
-def known(extent: Extent) -> int | None:
-    """A number if the extent is one, else None: the kernel then takes it as a scalar."""
-    return extent if isinstance(extent, int) else None
 
 
 def _kernel(f: FunctionLowering, stem: str, build: Callable[..., Kernel], **options: Any) -> str:

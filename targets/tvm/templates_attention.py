@@ -10,6 +10,7 @@ from dsv4c.ir.dims import Extent, Shape, product
 from dsv4c.ir.types import TensorType
 from dsv4c.plan import View
 
+from ..shapes import known, number, out_view
 from .attention.indexer import lightning_indexer
 from .attention.mla import mla_absorbed, mla_attention
 from .attention.sparse import sparse_attention
@@ -17,7 +18,7 @@ from .attention.widths import fitting_form
 from .lower import FunctionLowering
 from .products.registers import HELD, STEP
 from .templates_products import product_form
-from .templates_rows import Template, kernel, known, number, out_view
+from .templates_rows import Template, kernel
 
 
 def held_view(f: FunctionLowering, x: Value, form: str, shape: Shape | None = None) -> View:

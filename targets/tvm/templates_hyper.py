@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dsv4c.ir.core import Op, Value
 from dsv4c.ir.dims import Extent, product
 
+from ..shapes import known, number, out_view
 from .kernels.gemm import NR
 from .lower import FunctionLowering
 from .rows import hyper
 from .templates_products import weight_view
-from .templates_rows import Template, kernel, known, number, out_view
+from .templates_rows import Template, kernel
 
 
 def _sizes(x: Value) -> tuple[Extent, int, int]:

@@ -10,6 +10,7 @@ from dsv4c.ir.dims import Extent, product
 from dsv4c.ir.types import TensorType
 from dsv4c.plan import Ref, View
 
+from ..shapes import known, number, out_view
 from ..weights import weight_ref
 from .host import cpu_features
 from .kernels.gemm import NR
@@ -21,7 +22,7 @@ from .products.registers import HELD, STEP
 from .products.tuning import Product, Tile
 from .rows.combine import combine
 from .rows.order import expert_order
-from .templates_rows import Template, kernel, known, number, out_view
+from .templates_rows import Template, kernel
 
 
 def product_form(x: Value, w: Value) -> str:

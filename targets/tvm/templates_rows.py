@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dsv4c.ir.core import Op, Value
-from dsv4c.ir.dims import Extent, Shape, product
-from dsv4c.plan import View
+from dsv4c.ir.core import Op
+from dsv4c.ir.dims import product
 
+from ..shapes import angle_axes, known, out_view, rows_of
 from .kernels.kernel import Kernel
 from .lower import FunctionLowering
 from .rows import activation, norm, rope
@@ -16,32 +16,11 @@ from .rows import activation, norm, rope
 Template = Callable[[FunctionLowering, Op], None]
 
 
-def number(extent: Extent) -> int:
-    """An extent that is known to be a number: ``TAKES`` keeps others away."""
-    assert isinstance(extent, int)
-    return extent
-
-
-def known(extent: Extent) -> int | None:
-    """A number if the extent is one, else None: the kernel then takes it as a scalar."""
-    return extent if isinstance(extent, int) else None
-
-
 def kernel(f: FunctionLowering, build: Callable[..., Kernel], **options: Any) -> str:
     """The name of a kernel of the table; equal options give one kernel."""
     stem = build.__name__
     text = f"{stem}({', '.join(f'{k}={v!r}' for k, v in sorted(options.items()))})"
     return f.table.get(stem, text, lambda name: build(name, **options))
-
-
-def out_view(f: FunctionLowering, value: Value, shape: Shape) -> View:
-    """A result's memory under a shape."""
-    return View(f.place(value), shape, value.dtype)
-
-
-def rows_of(x: Value) -> tuple[Extent, int]:
-    """``[.., width]`` as ``[rows, width]``."""
-    return product(x.shape[:-1]), number(x.shape[-1])
 
 
 def lower_rms_norm(f: FunctionLowering, op: Op) -> None:
@@ -72,21 +51,6 @@ def lower_swiglu(f: FunctionLowering, op: Op) -> None:
     shape = rows_of(gate)
     name = kernel(f, activation.swiglu, rows=known(shape[0]), width=shape[1], dtype=gate.dtype, **op.attrs)
     f.launch(name, (f.view(gate, shape), f.view(up, shape), out_view(f, op.results[0], shape)), shape[:1])
-
-
-def angle_axes(x: Value, angles: Value) -> tuple[Extent, Extent, Extent] | None:
-    """``x [.., D]`` as ``[outer, tokens, inner, D]`` where the angles are ``[tokens, half]``; None where their axes do
-    not stand side by side.
-    """
-    lead = x.shape[:-1]
-    own = (*[1] * (len(lead) - len(angles.shape) + 1), *angles.shape[:-1])
-    if any(a not in (1, e) for a, e in zip(own, lead, strict=True)):
-        return None
-    varying = [i for i, a in enumerate(own) if a != 1]
-    first, last = (varying[0], varying[-1] + 1) if varying else (0, 0)
-    if any(own[i] == 1 and lead[i] != 1 for i in range(first, last)):
-        return None
-    return product(lead[:first]), product(lead[first:last]), product(lead[last:])
 
 
 def lower_rope(f: FunctionLowering, op: Op) -> None:

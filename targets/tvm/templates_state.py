@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 
 from dsv4c.ir.core import Op
 
+from ..shapes import known, number, out_view
 from .lower import FunctionLowering
 from .rows import cache, compress, route
 from .rows.tuning import LANES
-from .templates_rows import Template, kernel, known, number, out_view
+from .templates_rows import Template, kernel
 
 
 def lower_append(f: FunctionLowering, op: Op) -> None:

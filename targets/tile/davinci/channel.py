@@ -14,7 +14,7 @@ from ..logical import Chan, Statement, Tensor, Window
 from ..physical import CrossSet, CrossWait, Get, If, Instr, Loop, Region, Ring, Step, Tick
 from ..scalar import Int, mul, names, rem, var
 from . import cube
-from .scope import Illegal, Scope, up
+from .scope import IllegalError, Scope, up
 
 LINE = 512  # bytes: rings and slots begin on a line of the L2 cache
 FLAGS = 11  # numbers 0..10 may always be used (ascend.md §2.4)
@@ -32,7 +32,7 @@ def rings_of(statements: Sequence[Statement]) -> dict[str, Ring]:
             out[x.name] = Ring(Tensor(x.name, dtype, (size * x.depth,), "inout"), size, x.depth, offset)
             offset += size * x.depth * width
     if 2 * len(out) > FLAGS:
-        raise Illegal(f"{len(out)} channels need {2 * len(out)} flags, there are {FLAGS}")
+        raise IllegalError(f"{len(out)} channels need {2 * len(out)} flags, there are {FLAGS}")
     return out
 
 
@@ -73,7 +73,7 @@ def _read(s: Scope, c: Chan, slot: Window) -> str:
 def _rows(s: Scope, rows: int, cols: int, region: Region) -> Region:
     pitch = region.dims[0][1] if len(region.dims) == 2 else up(cols, s.unit)
     if pitch != up(cols, 256 // BITS[region.dtype]):
-        raise Illegal(f"a channel of {cols} columns: rows are whole blocks")
+        raise IllegalError(f"a channel of {cols} columns: rows are whole blocks")
     return region.at(0, (rows, pitch), (cols, 1))
 
 
@@ -97,9 +97,8 @@ def _produced(body: Sequence[Step], name: str) -> bool:
         if isinstance(step, Loop | If):
             if _produced(step.body, name):
                 return True
-        elif isinstance(step, Instr):
-            if any(isinstance(p, Window) and p.tensor.name == name for p in step.outs):
-                return True
+        elif isinstance(step, Instr) and any(isinstance(p, Window) and p.tensor.name == name for p in step.outs):
+            return True
     return False
 
 

@@ -12,7 +12,7 @@ from dsv4c.ir.types import BITS
 from ..logical import Compute, Declare, Load, Mma, Store, Tile, Window
 from ..physical import Region
 from ..scalar import Int, add, aligned, both, less, mul, same
-from .scope import Illegal, Scope, up
+from .scope import IllegalError, Scope, up
 
 ROWS = 16  # of a fractal
 L0_STAGES = 2
@@ -27,7 +27,7 @@ def declare(s: Scope, d: Declare) -> None:
     """L1 for operands, L0C for sums."""
     tile = d.tile
     if tile.rows % ROWS:
-        raise Illegal(f"{tile.name}: {tile.rows} rows are no multiple of {ROWS}")
+        raise IllegalError(f"{tile.name}: {tile.rows} rows are no multiple of {ROWS}")
     scope = "L0C" if tile.kind == "acc" else "L1"
     columns = up(tile.cols, ROWS if tile.kind == "acc" else depth(tile.dtype))
     buffer = s.buffer(tile.name, scope, tile.rows * columns * BITS[tile.dtype] // 8, tile.stages)
@@ -51,7 +51,7 @@ def load(s: Scope, ld: Load) -> None:
 def clear(s: Scope, c: Compute) -> None:
     """An operand that is 0 everywhere, whose rows are loaded one by one."""
     if c.op != "copy" or c.srcs != (0.0,):
-        raise Illegal(f"{c.op} on a matrix tile")
+        raise IllegalError(f"{c.op} on a matrix tile")
     s.emit("clear", "MTE2", (_all(s, c.dst.tile),), ())
 
 
@@ -66,7 +66,7 @@ def mma(s: Scope, m: Mma) -> None:
     c0 = depth(a.dtype)
     k = up(a.cols, c0)
     if m.turned and (BITS[a.dtype] != 16 or b.rows != k or m.turned[0] % ROWS or m.turned[1] % ROWS):
-        raise Illegal(f"{b.name}: [K, N] operands are of 16 bits and as deep as the other's K")
+        raise IllegalError(f"{b.name}: [K, N] operands are of 16 bits and as deep as the other's K")
     step = _step(s, a.rows, m.turned[1] if m.turned else b.rows, k, a.dtype)
     if k == step:  # L0 takes turns with the loop at hand
         _product(s, m, 0, s.turns[-1] if s.turns else 0, step)
@@ -102,7 +102,7 @@ def _step(s: Scope, m: int, n: int, k: int, dtype: str) -> int:
     for step in range(min(fits // c0 * c0, k), 0, -c0):
         if k % step == 0:
             return step
-    raise Illegal(f"a product of {m} x {n} does not fit L0")
+    raise IllegalError(f"a product of {m} x {n} does not fit L0")
 
 
 def store(s: Scope, st: Store) -> None:

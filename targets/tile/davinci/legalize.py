@@ -56,7 +56,9 @@ def _core_of(x: ir.Statement) -> str:
     match x:
         case ir.Declare():
             tile = x.tile
-        case ir.Load() | ir.Compute() | ir.Cast() | ir.Where() | ir.Iota() | ir.Compress() | ir.Reduce() | ir.Rearrange():
+        case ir.Load() | ir.Compute() | ir.Cast() | ir.Where() | ir.Iota():
+            tile = x.dst.tile
+        case ir.Compress() | ir.Reduce() | ir.Rearrange():
             tile = x.dst.tile
         case ir.Store() | ir.Peek():
             tile = x.src.tile

@@ -7,7 +7,7 @@ from dsv4c.ir.types import BITS
 from ..logical import Declare, Load, Peek, Piece, Read, Rearrange, Store, Window
 from ..physical import Buffer, Instr, Region
 from ..scalar import less, mul
-from .scope import BLOCK, Illegal, Scope, up
+from .scope import BLOCK, IllegalError, Scope, up
 from .vector import flat
 
 
@@ -46,7 +46,7 @@ def _line(w: Window, rows: int) -> Window:
     if rows == 1:
         return Window(w.tensor, w.offset, 1, w.cols, w.pitch)
     if w.cols != 1 or w.pitch != 1:
-        raise Illegal(f"{w.tensor.name}: a column whose elements are not side by side")
+        raise IllegalError(f"{w.tensor.name}: a column whose elements are not side by side")
     return Window(w.tensor, w.offset, 1, w.rows, w.rows)
 
 
@@ -54,9 +54,9 @@ def _define_once(s: Scope, buffer: Buffer, dtype: str) -> None:
     """What a partial load leaves is old but defined: all copies of the buffer are cleared before the kernel begins."""
     if any(isinstance(step, Instr) and step.outs[0].buffer is buffer for step in s.prologue):  # type: ignore[union-attr]
         return
-    everything = Region(buffer, dtype, 0, ((buffer.size * 8 // BITS[dtype], 1),))
     for stage in range(buffer.stages):
-        s.prologue.append(Instr("duplicate", "V", (Region(buffer, dtype, 0, everything.dims, stage),), (), {"value": 0.0}))
+        everything = Region(buffer, dtype, 0, ((buffer.size * 8 // BITS[dtype], 1),), stage)
+        s.prologue.append(Instr("duplicate", "V", (everything,), (), {"value": 0.0}))
     s.homes[buffer] = ""
 
 

@@ -21,7 +21,7 @@ MOST_REPEATS = 255
 MOST_STRIDE = 255  # blocks between repeats
 
 
-class Illegal(Exception):
+class IllegalError(Exception):
     """A tile program that the chip cannot run as it is."""
 
 

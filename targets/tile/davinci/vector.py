@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from ..logical import Cast, Compress, Compute, Iota, Operand, Piece, Where
 from ..physical import Region
 from ..scalar import Scalar
-from .scope import LANES, MOST_REPEATS, MOST_STRIDE, Illegal, Scope, up
+from .scope import LANES, MOST_REPEATS, MOST_STRIDE, IllegalError, Scope, up
 
 WITH_NUMBER = {"add": "adds", "mul": "muls", "max": "maxs", "min": "mins"}
 BLOCK_LANES = 8  # f32 of a block
@@ -32,7 +32,7 @@ def compute(s: Scope, c: Compute) -> None:
     elif isinstance(left, Piece) and isinstance(right, Piece):
         binary(s, c.op, dst, shape, left, right)
     else:
-        raise Illegal(f"{c.op} of two numbers")
+        raise IllegalError(f"{c.op} of two numbers")
 
 
 def _unary(s: Scope, op: str, dst: Region, shape: tuple[int, int], src: Operand) -> None:
@@ -47,7 +47,7 @@ def _unary(s: Scope, op: str, dst: Region, shape: tuple[int, int], src: Operand)
 def flat(region: Region) -> Region:
     """All elements of a region without gaps, as one line."""
     if not region.dense:
-        raise Illegal(f"{region.buffer.name}: rows with gaps where a line is needed")
+        raise IllegalError(f"{region.buffer.name}: rows with gaps where a line is needed")
     return region.line(region.count)
 
 

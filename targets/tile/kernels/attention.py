@@ -105,7 +105,8 @@ def mla_absorbed(
         row, valid = token * heads + head, least(rows, heads - head)
         task = Task(k, Sizes(rows, panel, chunk), dtype, scale)
         wide = skip + turned
-        task.begin([q_latent.window(row * rank, valid, rank, rank), q_rope.window(row * wide + skip, valid, turned, wide)])
+        plain = q_latent.window(row * rank, valid, rank, rank)
+        task.begin([plain, q_rope.window(row * wide + skip, valid, turned, wide)])
         caches = [Cache(latents, b * count, rank), Cache(rope_keys, b * count, turned)]
         if top_k:
             task.gathered(caches, limit, token * top_k, top_k)

@@ -13,8 +13,8 @@ def lightning_indexer(
     stages: int,
 ) -> Program:  # fmt: skip
     """``q [B, S, H, D]``, ``head_weights`` f32 ``[B, S, H]``, ``keys [B, N, D]``: for each query the numbers of the
-    ``top_k`` visible keys whose ``sum_h w_h relu(q_h k) scale`` is largest, i32 ``[B, S, k]``, in the order of the keys,
-    -1 behind the last. ``rows`` is the heads, padded; ``panel`` keys a product, ``chunk`` keys a choice.
+    ``top_k`` visible keys whose ``sum_h w_h relu(q_h k) scale`` is largest, i32 ``[B, S, k]``, in the order of the
+    keys, -1 behind the last. ``rows`` is the heads, padded; ``panel`` keys a product, ``chunk`` keys a choice.
     """
     k = Kernel("lightning_indexer", stages)
     batch, length, count = k.size("B"), k.size("S"), k.size("N")
@@ -39,7 +39,8 @@ def lightning_indexer(
             for turn in k.loop(ceildiv(least(chunk, sub(visible, first)), panel)):
                 at = first + turn * panel
                 operand = k.mat(panel, width, dtype, "keys")
-                k.load_into(operand, keys.window((b * count + at) * width, least(panel, sub(visible, at)), width, width))
+                here = least(panel, sub(visible, at))
+                k.load_into(operand, keys.window((b * count + at) * width, here, width, width))
                 products = k.acc(rows, panel)
                 k.mma(products, query, operand, 1, rows)
                 weighted = k.mul(k.maximum(k.to_vector(products), 0.0), factor)

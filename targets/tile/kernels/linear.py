@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from ..build import Kernel
-from ..logical import Program
+from ..logical import Piece, Program, Tensor
 from ..scalar import Int, ceildiv, least, same, sub
 
 
-def linear(*, n: int, k: int, dtype: str, out: str, groups: int, rows: int, cols: int, depth: int, stages: int) -> Program:
+def linear(
+    *, n: int, k: int, dtype: str, out: str, groups: int, rows: int, cols: int, depth: int, stages: int
+) -> Program:
     """``y [M, groups, n] = x [M, groups, k] w[g]^T`` with ``w [groups, n, k]``, summed in f32.
 
     ``rows x cols`` of y a task, K in slices of ``depth``.
@@ -21,16 +23,52 @@ def linear(*, n: int, k: int, dtype: str, out: str, groups: int, rows: int, cols
     for task in kernel.tasks(ceildiv(count, rows) * groups * across):
         row, part = task // (groups * across) * rows, task % (groups * across)
         group, col = part // across, part % across * cols
+        tall, wide = _rest(count, row, rows), _rest(n, col, cols)
         acc = kernel.acc(rows, cols)
-        for step in kernel.loop(-(-k // depth)):
-            a, b = kernel.mat(rows, depth, dtype, "a"), kernel.mat(cols, depth, dtype, "b")
-            at, wide = step * depth, _rest(k, step * depth, depth)
-            kernel.load_into(a, x.window(row * (groups * k) + group * k + at, _rest(count, row, rows), wide, groups * k))
-            kernel.load_into(b, w.window((group * n + col) * k + at, _rest(n, col, cols), wide, k))
-            kernel.mma(acc, a, b, same(step, 0), rows)
-        here = row * (groups * n) + group * n + col
-        kernel.store(y.window(here, _rest(count, row, rows), _rest(n, col, cols), groups * n), acc)
+        left, right = row * (groups * k) + group * k, (group * n + col) * k
+        _product(kernel, acc, x, left, tall, groups * k, w, right, wide, k, depth)
+        kernel.store(y.window(row * (groups * n) + group * n + col, tall, wide, groups * n), acc)
     return kernel.done()
+
+
+def linear_experts(
+    *, n: int, k: int, dtype: str, out: str, experts: int, rows: int, cols: int, depth: int, stages: int
+) -> Program:
+    """``y [M, n]``: the rows of each expert, ``offsets`` i32 ``[experts + 1]`` apart in ``x [M, k]``, times its
+    ``w [experts, n, k]``; rows behind the last expert's are not written.
+    """
+    kernel = Kernel("linear_experts", stages)
+    count = kernel.size("M")
+    x = kernel.tensor("x", dtype, count, k)
+    w = kernel.tensor("w", dtype, experts * n, k)
+    offsets = kernel.tensor("offsets", "i32", experts + 1)
+    y = kernel.tensor("y", out, count, n, role="inout")
+    across = -(-n // cols)
+    for task in kernel.tasks(experts * across):
+        expert, col = task // across, task % across * cols
+        begin, end = kernel.read(offsets, expert), kernel.read(offsets, expert + 1)
+        wide = _rest(n, col, cols)
+        for block in kernel.loop(ceildiv(sub(end, begin), rows)):
+            row = begin + block * rows
+            tall = least(rows, sub(end, row))
+            acc = kernel.acc(rows, cols)
+            _product(kernel, acc, x, row * k, tall, k, w, (expert * n + col) * k, wide, k, depth)
+            kernel.store(y.window(row * n + col, tall, wide, n), acc)
+    return kernel.done()
+
+
+def _product(
+    kernel: Kernel, acc: Piece, x: Tensor, left: Int, tall: Int, pitch: Int, w: Tensor, right: Int, wide: Int, k: int,
+    depth: int,
+) -> None:  # fmt: skip
+    """acc = rows of x from ``left`` on times rows of w from ``right`` on, K in slices."""
+    for step in kernel.loop(-(-k // depth)):
+        a = kernel.mat(acc.rows, depth, x.dtype, "a")
+        b = kernel.mat(acc.cols, depth, w.dtype, "b")
+        deep = _rest(k, step * depth, depth)
+        kernel.load_into(a, x.window(left + step * depth, tall, deep, pitch))
+        kernel.load_into(b, w.window(right + step * depth, wide, deep, k))
+        kernel.mma(acc, a, b, same(step, 0), acc.rows)
 
 
 def _rest(whole: Int, begin: Int, size: int) -> Int:

@@ -1,0 +1,114 @@
+"""Products with weights: dense, by groups, and of experts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dsv4c.ir.core import IRError, Op, Value, located
+from dsv4c.ir.dims import Extent, product
+from dsv4c.ir.types import TensorType
+from dsv4c.plan import View
+
+from ...shapes import known, number, out_view
+from ...weights import is_weight, weight_ref
+from ..kernels.linear import linear, linear_experts
+from ..lower import FunctionLowering, Template, dense
+
+DECODE = 16  # rows that a product with few of them is padded to
+
+
+def tiles(m: int | None, n: int, k: int) -> Iterator[Mapping[str, int]]:
+    """Rows, columns and depth of a product's tiles; ``m`` is None where many rows may come."""
+    wide = -(-n // 16) * 16
+    deep = -(-k // 16) * 16
+    for rows in (DECODE,) if m is not None and m <= DECODE else (128, 64, 32, 16):
+        for cols in sorted({min(wide, c) for c in (256, 128, 64, 32, 16)}, reverse=True):
+            for depth in sorted({min(deep, d) for d in (256, 128, 64, 32)}, reverse=True):
+                yield {"rows": rows, "cols": cols, "depth": depth}
+
+
+def weight_view(f: FunctionLowering, w: Value, transposed: bool = False) -> View:
+    """A weight ``[.., N, K]``."""
+    shape = (*w.shape[:-2], w.shape[-1], w.shape[-2]) if transposed else w.shape
+    return View(weight_ref(f, w, dense(w.dtype), transposed), shape, w.dtype)
+
+
+def lower_matmul(f: FunctionLowering, op: Op) -> None:
+    """``x [.., K]`` times a weight."""
+    x, w = op.operands
+    (out,) = op.results
+    if not is_weight(f.keeping, w) or w.tensor.rank != 2 or x.dtype != w.dtype:
+        what = f"{x.type} times {w.type}: a tile program multiplies by a weight [N, K] of the same dtype"
+        raise IRError(located(f.function.name, op.loc), what, op)
+    rows, n, k = product(x.shape[:-1]), number(out.shape[-1]), number(x.shape[-1])
+    turned = not op.attrs["trans_b"]
+    options = {"n": n, "k": k, "dtype": x.dtype, "out": out.dtype, "groups": 1}
+    name = f.table.get(linear, options, tiles(known(rows), n, k))
+    args = (f.view(x, (rows, k)), weight_view(f, w, turned), out_view(f, out, (rows, n)))
+    f.run_kernel(name, args, {"M": rows})
+
+
+def lower_grouped_linear(f: FunctionLowering, op: Op) -> None:
+    """One product a group, all in one launch, groups side by side in each row."""
+    x, w = op.operands
+    rows, groups, k = x.shape[0], number(x.shape[1]), number(x.shape[2])
+    (out,), n = op.results, number(w.shape[1])
+    options = {"n": n, "k": k, "dtype": x.dtype, "out": out.dtype, "groups": groups}
+    name = f.table.get(linear, options, tiles(known(rows), n, k))
+    args = (f.view(x, (rows, groups * k)), weight_view(f, w), out_view(f, out, (rows, groups * n)))
+    f.run_kernel(name, args, {"M": rows})
+
+
+def lower_mlp(f: FunctionLowering, op: Op) -> None:
+    """Two products, SwiGLU, and the product back."""
+    x, gate, up, down = op.operands
+    shape = (*x.shape[:-1], gate.shape[0])
+    parts = []
+    for w in (gate, up):
+        parts.append(_between(f, op, "matmul", (x, w), shape, x.dtype, trans_b=True, out=""))
+    inner = _between(f, op, "swiglu", tuple(parts), shape, x.dtype, limit=op.attrs["limit"])
+    f.lower_op(Op("matmul", (inner, down), {"trans_b": True, "out": ""}, op.results, op.loc))
+
+
+def _between(
+    f: FunctionLowering, op: Op, name: str, operands: tuple[Value, ...], shape: tuple[Extent, ...], dtype: str,
+    **attrs: Any,
+) -> Value:  # fmt: skip
+    """The value of an op that the function does not have, launched."""
+    out = Value(TensorType(shape, dtype))
+    made = Op(name, operands, attrs, (out,), op.loc)
+    f.keeping.add_kept(made)
+    f.lower_op(made)
+    return out
+
+
+def lower_experts(f: FunctionLowering, op: Op) -> None:
+    """Pairs sorted by expert, their rows gathered; products by expert around SwiGLU; weighted sums of tokens."""
+    x, chosen, mix, live, gate, up, down = op.operands
+    (tokens, _), k, (experts, inner, _) = x.shape, number(chosen.shape[1]), map(number, gate.shape)
+    pairs = tokens * k
+    offsets, slot, source = (Value(TensorType((n,), "i32")) for n in (experts + 1, pairs, pairs))
+    f.lower_op(Op("expert_order", (chosen, live), {"experts": experts}, (offsets, slot, source), op.loc))
+    rows = _between(f, op, "gather", (x, source), (pairs, x.shape[1]), x.dtype, batch=0)
+    parts = [_by_expert(f, rows, w, offsets, (pairs, inner)) for w in (gate, up)]
+    hidden = _between(f, op, "swiglu", tuple(parts), (pairs, inner), x.dtype, limit=op.attrs["limit"])
+    back = _by_expert(f, hidden, down, offsets, (pairs, x.shape[1]))
+    f.lower_op(Op("combine", (back, slot, mix), {}, op.results, op.loc))
+
+
+def _by_expert(
+    f: FunctionLowering, x: Value, w: Value, offsets: Value, shape: tuple[Extent, Extent]
+) -> Value:
+    """Rows of each expert times its matrix."""
+    experts, n, k = map(number, w.shape)
+    out = Value(TensorType(shape, x.dtype))
+    options = {"n": n, "k": k, "dtype": x.dtype, "out": x.dtype, "experts": experts}
+    name = f.table.get(linear_experts, options, tiles(None, n, k))
+    f.run_kernel(name, (f.view(x), weight_view(f, w), f.view(offsets), out_view(f, out, shape)), {"M": shape[0]})
+    return out
+
+
+PRODUCTS: Mapping[str, Template] = {
+    "matmul": lower_matmul, "grouped_linear": lower_grouped_linear, "mlp": lower_mlp, "experts": lower_experts,
+}  # fmt: skip
