@@ -82,14 +82,32 @@ class Target:
     tune: Callable[[Module, tuple[str, ...], Callable[[str], None]], Mapping[str, Any]] | None = None
 
 
+@dataclass(frozen=True)
+class Family:
+    """Targets that differ by chip, named ``family:chip``; ``make`` gives one, or a UserError."""
+
+    name: str
+    doc: str
+    chips: Callable[[], list[str]]
+    make: Callable[[str], Target]
+
+
 def target_names() -> list[str]:
     """Names of the installed targets, sorted."""
-    return sorted(point.name for point in entry_points(group=GROUP))
+    names: list[str] = []
+    for point in entry_points(group=GROUP):
+        found: Target | Family = point.load()
+        names += [f"{found.name}:{chip}" for chip in found.chips()] if isinstance(found, Family) else [point.name]
+    return sorted(names)
 
 
 def find_target(name: str) -> Target:
     """The target of that name; a UserError naming the installed ones if there is none."""
-    for point in entry_points(group=GROUP, name=name):
-        target: Target = point.load()
-        return target
+    family, _, chip = name.partition(":")
+    for point in entry_points(group=GROUP, name=family):
+        found: Target | Family = point.load()
+        if isinstance(found, Target) and not chip:
+            return found
+        if isinstance(found, Family) and chip in found.chips():
+            return found.make(chip)
     raise UserError(f"there is no target {name!r}", where="--target", fix=f"use one of {', '.join(target_names())}")

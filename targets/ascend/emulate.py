@@ -190,7 +190,35 @@ class Unwritten:
     array: Array
 
 
-Argument = Array | Unwritten | int | float | np.generic | None
+class Resident:
+    """A block of the device's memory, or a part of one, that launches share."""
+
+    def __init__(self, lib: ctypes.CDLL, address: int, nbytes: int, owner: Resident | None = None) -> None:
+        self._lib, self.address, self.nbytes, self._owner = lib, address, nbytes, owner
+
+    def part(self, offset: int, nbytes: int) -> Resident:
+        """Some bytes of it."""
+        assert 0 <= offset and offset + nbytes <= self.nbytes
+        return Resident(self._lib, self.address + offset, nbytes, self)
+
+    def upload(self, array: Array) -> None:
+        """From the host."""
+        assert array.flags.c_contiguous and array.nbytes <= self.nbytes
+        if array.nbytes:
+            self._lib.dsv4c_emu_upload(self.address, array.ctypes.data, array.nbytes)
+
+    def download(self, array: Array) -> None:
+        """To the host."""
+        assert array.flags.c_contiguous and array.nbytes <= self.nbytes
+        if array.nbytes:
+            self._lib.dsv4c_emu_download(array.ctypes.data, self.address, array.nbytes)
+
+    def __del__(self) -> None:
+        if self._owner is None:
+            self._lib.dsv4c_emu_free(self.address)
+
+
+Argument = Array | Unwritten | Resident | int | float | np.generic | None
 
 
 class Emulator:
@@ -298,6 +326,14 @@ class Emulator:
         except AttributeError:
             return None
 
+    def resident(self, array: Array | None, nbytes: int = 0) -> Resident:
+        """Memory of the device that stays: a copy of an array, or so many bytes that nothing has written."""
+        size = nbytes if array is None else array.nbytes
+        block = Resident(self._lib, self._lib.dsv4c_emu_malloc(max(size, 1)), size)
+        if array is not None:
+            block.upload(np.ascontiguousarray(array))
+        return block
+
     def findings(self) -> list[Finding]:
         """Everything found since ``configure``."""
         return [Finding(**each) for each in json.loads(self._lib.dsv4c_emu_findings_json())]
@@ -329,6 +365,8 @@ class _Call:
     def _word(self, index: int, argument: Argument) -> int:
         if argument is None:
             return 0
+        if isinstance(argument, Resident):
+            return argument.address
         if isinstance(argument, Unwritten):
             return self._place(index, argument.array, filled=False)
         if isinstance(argument, np.ndarray):

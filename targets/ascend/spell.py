@@ -491,9 +491,12 @@ def _int(value: ph.Value | Int) -> int:
 
 
 SPELLING: Mapping[str, Callable[[_Writer, Instr], Lines]] = {
-    **dict.fromkeys(BINARY, _binary), **dict.fromkeys(NUMBER, _number), **dict.fromkeys(UNARY, _unary),
-    **dict.fromkeys(("whole_sum", "whole_max", "whole_min"), _whole), "shift_right": _shift, "duplicate": _duplicate,
-    "iota": _iota, "cast": _cast, "brcb": _brcb, "compress": _compress, "gather": _gather, "compare": _compare, "compares": _compares,
-    "select": _select, "selects": _selects, "copy_in": _copy_in, "copy_out": _copy_out, "clear": _clear,
-    "nd2nz": _nd2nz, "load_a": _load_a, "load_b": _load_b, "load_b_turned": _load_b_turned, "mmad": _mmad, "fixpipe": _fixpipe,
+    **dict.fromkeys(BINARY, _binary),
+    **dict.fromkeys(NUMBER, _number),
+    **dict.fromkeys(UNARY, _unary),
+    **dict.fromkeys(("whole_sum", "whole_max", "whole_min"), _whole),
+    "shift_right": _shift, "duplicate": _duplicate, "iota": _iota, "cast": _cast, "brcb": _brcb, "gather": _gather,
+    "compress": _compress, "compare": _compare, "compares": _compares, "select": _select, "selects": _selects,
+    "copy_in": _copy_in, "copy_out": _copy_out, "clear": _clear, "nd2nz": _nd2nz, "load_a": _load_a,
+    "load_b": _load_b, "load_b_turned": _load_b_turned, "mmad": _mmad, "fixpipe": _fixpipe,
 }  # fmt: skip

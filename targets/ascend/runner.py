@@ -1,0 +1,118 @@
+"""Runs linked plans on emitted AscendC kernels, under the emulator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsv4c.errors import UserError
+from dsv4c.ir.types import DTYPES
+from dsv4c.plan import Plan
+from dsv4c.runtime.link import BindError, Slice, Step, link
+
+from .emulate import EmulationError, Emulator, Library, Resident, build, headers
+
+Array = np.ndarray[Any, Any]
+Spaces = Mapping[str, Mapping[str, Array]]
+GROUPS = 4  # emulated cube cores, with two vector cores each: enough for every core to have a neighbour
+PROFILES = {"2201": "2201-manual", "3510": "3510"}
+
+
+def cache() -> Path:
+    """Where compiled kernels are kept between runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "dsv4c" / "ascend"
+
+
+def compiled(folder: Path, arch: int) -> Library:
+    """The kernels of a folder for the emulator; compiled when their text or the emulator has changed."""
+    sources = sorted(folder.iterdir())
+    machine = sorted(p for root in (headers(), headers().parents[1] / "emulator") for p in root.rglob("*.*"))
+    digest = sha256()
+    for path in (*sources, *machine):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return build(folder, cache() / digest.hexdigest()[:16], arch, machine=cache())
+
+
+class EmulatorRunner:
+    """The kernels of one artefact, on emulated cores."""
+
+    def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
+        self.facts = facts
+        arch = str(facts["arch"])
+        self.emulator = Emulator(compiled(folder, int(arch)), PROFILES[arch], cores=(GROUPS, 2 * GROUPS))
+        self._weights: dict[int, tuple[Array, Resident]] = {}
+
+    def array(self, shape: tuple[int, ...], dtype: str) -> Array:
+        """Zero-filled memory of the host."""
+        return np.zeros(shape, DTYPES[dtype])
+
+    def bind(
+        self, plan: Plan, entry: str, dims: Mapping[str, int], params: Mapping[str, str], spaces: Spaces
+    ) -> EmulatedProgram:
+        """Link an entry for these dimensions over these arrays (space -> key -> array)."""
+        steps, size = link(plan, entry, dims, params)
+        return EmulatedProgram(self, steps, size, spaces)
+
+    def weight(self, array: Array) -> Resident:
+        """A weight in the device's memory, where it stays."""
+        if id(array) not in self._weights:
+            self._weights[id(array)] = array, self.emulator.resident(array)
+        return self._weights[id(array)][1]
+
+
+class EmulatedProgram:
+    """A bound entry. Every run brings what it is fed with to the device, and what it wrote back."""
+
+    def __init__(self, runner: EmulatorRunner, steps: Sequence[Step], arena: int, spaces: Spaces) -> None:
+        self.runner, self.steps, self.spaces = runner, steps, spaces
+        emulator = runner.emulator
+        self._arena = emulator.resident(None, max(arena, 1))
+        self._blocks: dict[tuple[str, str], tuple[Array, Resident]] = {}
+        sizes = runner.facts["workspace"]
+        self._workspace = emulator.resident(None, max([1, *(int(n) * GROUPS for n in sizes.values())]))
+        self._calls = [self._call(step) for step in steps]
+
+    def run(self) -> None:
+        """Launch everything once, in order. Raises UserError with the emulator's finding where a kernel is wrong."""
+        for (space, _), (array, block) in self._blocks.items():
+            if space != "result":
+                block.upload(array)
+        for step, (blocks, arguments) in zip(self.steps, self._calls, strict=True):
+            try:
+                self.runner.emulator.launch(step.kernel, blocks, *arguments)
+            except EmulationError as error:
+                raise UserError(str(error), where=f"{step.kernel} at {step.loc}") from None
+        for array, block in self._blocks.values():
+            block.download(array)
+
+    def _call(self, step: Step) -> tuple[int, list[Any]]:
+        kind = self.runner.facts["cores"].get(step.kernel)
+        if kind is None:
+            raise BindError(f"there is no kernel {step.kernel}")
+        tensors = [self._address(s) for s in step.tensors]
+        sizes = np.array(step.scalars or (0,), np.int64)
+        tiling = self.runner.emulator.resident(sizes)
+        return (2 * GROUPS if kind == "AIV" else GROUPS), [*tensors, self._workspace, tiling]
+
+    def _address(self, s: Slice) -> Resident:
+        need = prod(s.shape) * DTYPES[s.dtype].itemsize
+        if s.space == "arena":
+            return self._arena.part(s.offset, need)
+        if s.key not in self.spaces[s.space]:
+            raise BindError(f"{s.space} has no {s.key}")
+        array = self.spaces[s.space][s.key]
+        if need > array.nbytes:
+            what = f"{list(s.shape)} of {s.dtype} needs {need} bytes, the array has {array.nbytes}"
+            raise BindError(f"{s.space} {s.key}: {what}")
+        if s.space == "weights":
+            return self.runner.weight(array)
+        if (s.space, s.key) not in self._blocks:
+            self._blocks[s.space, s.key] = array, self.runner.emulator.resident(None, array.nbytes)
+        return self._blocks[s.space, s.key][1]

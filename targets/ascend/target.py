@@ -1,0 +1,108 @@
+"""Ascend targets: AscendC kernels from tile programs, executed by the emulator on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsv4c.errors import UserError
+from dsv4c.ir.core import Function, Module
+from dsv4c.ir.expand import expand
+from dsv4c.ir.types import TensorType
+from dsv4c.passes.base import Pass
+from dsv4c.passes.inline import Inline
+from dsv4c.passes.partition_experts import PartitionExperts
+from dsv4c.passes.registry import PASSES
+
+from ..target import Emitted, Family, Runner, Target, Tuned
+from ..tile.chip import chip_names, load_chip
+
+PACKAGE = "dsv4c.targets.ascend"
+KERNELS = "kernels"
+# One machine, one rank; small functions stay functions, since launches are not joined across them.
+PIPELINE: tuple[Pass, ...] = tuple(one() for one in PASSES if one not in (PartitionExperts, Inline))
+Array = np.ndarray[Any, Any]
+
+
+def emit(
+    chip_name: str, module: Module, entries: tuple[str, ...], folder: Path, tuned: Tuned | None
+) -> Emitted:
+    """Write each kernel as AscendC with its tiling struct, and the tile programs behind it."""
+    from ..tile.lower import lower
+    from ..tile.table import TileTable
+    from ..tile.templates import LOWER
+    from .spell import spell
+
+    table = TileTable(load_chip(PACKAGE, chip_name))
+    lowered, expanded = expand(module, lambda op: op.name in LOWER)
+    plan = lower(lowered, entries, table, LOWER)
+    module.functions.update({name: f for name, f in lowered.functions.items() if f.kind == "weights"})
+    texts = folder / KERNELS
+    texts.mkdir()
+    for name in sorted(table.kernels):
+        text = spell(table.kernels[name].physical)
+        (texts / f"{name}.cpp").write_text(text.kernel)
+        (texts / f"{name}_tiling.h").write_text(text.tiling)
+    facts = {
+        "chip": chip_name,
+        "arch": table.chip.arch,
+        "kernels": len(table.kernels),
+        "workspace": {name: k.physical.workspace for name, k in sorted(table.kernels.items()) if k.physical.workspace},
+        "cores": {name: core_kind(k.physical.parts) for name, k in sorted(table.kernels.items())},
+        "written": {name: writes(k.physical.tensors) for name, k in sorted(table.kernels.items())},
+        "expanded": [f"{e.function}:{e.loc} {e.op}" for e in expanded],
+    }
+    return Emitted(plan, facts)
+
+
+def core_kind(parts: tuple[Any, ...]) -> str:
+    """Which cores a kernel runs on."""
+    return "MIX" if len(parts) > 1 else str(parts[0].core)
+
+
+def writes(tensors: tuple[Any, ...]) -> list[int]:
+    """Which arguments a kernel writes."""
+    return [number for number, t in enumerate(tensors) if t.role != "in"]
+
+
+def pack_weight(module: Module, stored: TensorType, form: str) -> Function:
+    """The weights function that brings tensors like ``stored`` into ``form``."""
+    from ..tile.packing import pack_function
+
+    return pack_function(module, stored, form)
+
+
+def unpack_weight(packed: Array, form: str, stored: TensorType) -> Array:
+    """The weight from its packed form, in its own dtype."""
+    from dsv4c.ir.types import DTYPES
+
+    return packed.astype(DTYPES[stored.dtype])
+
+
+def open_runner(folder: Path, facts: Mapping[str, Any], threads: int | None) -> Runner:
+    """Compile the kernels for the emulator, unless that is done, and load them."""
+    from .runner import EmulatorRunner
+
+    if not isinstance(facts.get("chip"), str) or not (folder / KERNELS).is_dir():
+        raise UserError("does not hold AscendC kernels", where=str(folder), fix="compile again")
+    return EmulatorRunner(folder / KERNELS, facts)
+
+
+def make(chip: str) -> Target:
+    """The target of one chip."""
+    load_chip(PACKAGE, chip)  # a UserError where there is none
+    return Target(
+        name=f"ascend:{chip}",
+        doc=f"AscendC for Ascend {chip}; runs here under the emulator",
+        emit=lambda module, entries, folder, tuned: emit(chip, module, entries, folder, tuned),
+        pack=pack_weight,
+        unpack=unpack_weight,
+        open=open_runner,
+        pipeline=PIPELINE,
+    )
+
+
+TARGET = Family("ascend", "AscendC for Huawei Ascend, executed by an emulator", lambda: chip_names(PACKAGE), make)
