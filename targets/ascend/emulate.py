@@ -198,7 +198,7 @@ class Resident:
 
     def part(self, offset: int, nbytes: int) -> Resident:
         """Some bytes of it."""
-        assert 0 <= offset and offset + nbytes <= self.nbytes
+        assert offset >= 0 and offset + nbytes <= self.nbytes
         return Resident(self._lib, self.address + offset, nbytes, self)
 
     def upload(self, array: Array) -> None:

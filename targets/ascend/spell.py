@@ -298,7 +298,7 @@ def _iota(w: _Writer, i: Instr) -> Lines:
 
 def _cast(w: _Writer, i: Instr) -> Lines:
     (dst,), (src,) = _regions(i.outs), _regions(i.ins)
-    exact = dst.dtype == "f32"
+    exact = dst.dtype == "f32" or (src.dtype, dst.dtype) == ("bool", "f16")
     mode = "CAST_NONE" if exact else "CAST_RINT"
     return [f"Cast({w.at(dst)}, {w.at(src)}, RoundMode::{mode}, {dst.count});"]
 

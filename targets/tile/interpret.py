@@ -52,7 +52,7 @@ class _Run:
 
     def piece(self, p: Piece) -> Array:
         """The elements, as a view that may be written."""
-        flat, begin = self.tiles[p.tile].reshape(-1), self.number(p.row) * p.tile.cols
+        flat, begin = self.tiles[p.tile].reshape(-1), self.number(p.row) * p.tile.cols + p.col
         part = flat[begin : begin + p.rows * p.cols] if begin >= 0 else flat[:0]
         if part.size != p.rows * p.cols:
             raise OutOfBoundsError(f"{p.tile.name}: {p.shape} from row {p.row}")

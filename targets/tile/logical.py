@@ -91,6 +91,7 @@ class Piece:
     rows: int
     cols: int
     bits: str = ""
+    col: int = 0  # the first column, of a single row
 
     @property
     def dtype(self) -> str:
@@ -105,6 +106,11 @@ class Piece:
     def part(self, row: Int, rows: int = 1) -> Piece:
         """Some rows."""
         return replace(self, row=add(self.row, row), rows=rows)
+
+    def cut(self, col: int, cols: int) -> Piece:
+        """Some columns of a single row."""
+        assert self.rows == 1
+        return replace(self, col=self.col + col, cols=cols)
 
     def flat(self, rows: int, cols: int) -> Piece:
         """The same elements in another shape: of a row or a column, or where rows leave no gaps on any chip."""

@@ -38,7 +38,7 @@ class Kept:
         op = self.producers.get(id(value))
         if op is None or op.name in STRUCTURAL:
             return True
-        return op.name != "reshape" and not (op.name in ARITHMETIC and is_weight(self, value))
+        return op.name not in ("reshape", "const") and not (op.name in ARITHMETIC and is_weight(self, value))
 
     def add_kept(self, op: Op) -> None:
         """Register an op that lowering itself adds."""
@@ -57,7 +57,7 @@ class FunctionLowering(lowering.FunctionLowering):
 
     def compute(self, op: Op) -> None:
         """A template's launches."""
-        if not self.keeping.kept(op.results[0]):
+        if op.results and not self.keeping.kept(op.results[0]):
             return
         if op.name not in self.templates:
             known = ", ".join(sorted(self.templates))

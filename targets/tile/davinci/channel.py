@@ -14,7 +14,7 @@ from ..logical import Chan, Statement, Tensor, Window
 from ..physical import CrossSet, CrossWait, Get, If, Instr, Loop, Region, Ring, Step, Tick
 from ..scalar import Int, mul, names, rem, var
 from . import cube
-from .scope import IllegalError, Scope, up
+from .scope import IllegalError, Scope, per_block, up
 
 LINE = 512  # bytes: rings and slots begin on a line of the L2 cache
 FLAGS = 11  # numbers 0..10 may always be used (ascend.md §2.4)
@@ -58,7 +58,7 @@ def _write(s: Scope, c: Chan, slot: Window) -> str:
     if s.core == "AIC":
         cube.drain(s, c.src.tile, slot)
         return "FIX"
-    s.emit("copy_out", "MTE3", (slot,), (_rows(s, c.src.rows, c.src.cols, s.region(c.src)),))
+    s.emit("copy_out", "MTE3", (slot,), (_rows(c.src.rows, c.src.cols, s.region(c.src)),))
     return "MTE3"
 
 
@@ -66,14 +66,12 @@ def _read(s: Scope, c: Chan, slot: Window) -> str:
     if s.core == "AIC":
         cube.stage(s, c.dst.tile, slot)
     else:
-        s.emit("copy_in", "MTE2", (_rows(s, c.dst.rows, c.dst.cols, s.region(c.dst)),), (slot,), fill=0.0)
+        s.emit("copy_in", "MTE2", (_rows(c.dst.rows, c.dst.cols, s.region(c.dst)),), (slot,), fill=0.0)
     return "MTE2"
 
 
-def _rows(s: Scope, rows: int, cols: int, region: Region) -> Region:
-    pitch = region.dims[0][1] if len(region.dims) == 2 else up(cols, s.unit)
-    if pitch != up(cols, 256 // BITS[region.dtype]):
-        raise IllegalError(f"a channel of {cols} columns: rows are whole blocks")
+def _rows(rows: int, cols: int, region: Region) -> Region:
+    pitch = region.dims[0][1] if len(region.dims) == 2 else up(cols, per_block(region.dtype))
     return region.at(0, (rows, pitch), (cols, 1))
 
 

@@ -13,22 +13,19 @@ from . import cube, move, reduce, vector
 from .channel import credits, rings_of, send, without_unused
 from .scope import Scope
 
-NARROW = ("bf16", "f16")
-
 
 def legalize(program: ir.Program, chip: Chip) -> Program:
     """The program for this chip, with addresses and synchronisation; Illegal where it cannot run there."""
     statements = list(_walk(program.body))
     tiles = [x.tile for x in statements if isinstance(x, ir.Declare)]
     cores = [core for core, vec in (("AIC", False), ("AIV", True)) if vec in {tile.kind == "vec" for tile in tiles}]
-    unit = 16 if any(tile.dtype in NARROW for tile in tiles) else 8
     rings = rings_of(statements)
-    parts = tuple(_part(program, chip, core, unit, rings) for core in cores)
+    parts = tuple(_part(program, chip, core, rings) for core in cores)
     return Program(program.name, chip.name, chip.arch, program.tensors, program.sizes, parts, tuple(rings.values()))
 
 
-def _part(program: ir.Program, chip: Chip, core: str, unit: int, rings: Mapping[str, Ring]) -> Part:
-    s = Scope(chip, core, unit, rings=rings)
+def _part(program: ir.Program, chip: Chip, core: str, rings: Mapping[str, Ring]) -> Part:
+    s = Scope(chip, core, rings=rings)
     _block(s, program.body)
     (body,) = s.blocks
     opened, closed = credits(s)

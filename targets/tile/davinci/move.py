@@ -7,7 +7,7 @@ from dsv4c.ir.types import BITS
 from ..logical import Declare, Load, Peek, Piece, Read, Rearrange, Store, Window
 from ..physical import Buffer, Instr, Region
 from ..scalar import less, mul
-from .scope import BLOCK, IllegalError, Scope, up
+from .scope import BLOCK, IllegalError, Scope, fillable, up
 from .vector import flat
 
 
@@ -35,7 +35,7 @@ def load(s: Scope, ld: Load) -> None:
         _define_once(s, dst.buffer, tile.dtype)
     elif ld.fill is not None and (partial != 0 or padded):
         with s.when(1 if padded else partial):
-            s.emit("duplicate", "V", (flat(dst),), (), value=ld.fill)
+            s.emit("duplicate", "V", (fillable(flat(dst), ld.fill),), (), value=ld.fill)
     pitch = dst.dims[0][1] if len(dst.dims) == 2 else up(cols, BLOCK * 8 // BITS[tile.dtype])
     out = dst.at(0, (rows, pitch), (cols, 1))
     s.emit("copy_in", "MTE2", (out,), (src,), fill=0.0 if ld.fill is None else ld.fill)
@@ -55,7 +55,7 @@ def _define_once(s: Scope, buffer: Buffer, dtype: str) -> None:
     if any(isinstance(step, Instr) and step.outs[0].buffer is buffer for step in s.prologue):  # type: ignore[union-attr]
         return
     for stage in range(buffer.stages):
-        everything = Region(buffer, dtype, 0, ((buffer.size * 8 // BITS[dtype], 1),), stage)
+        everything = fillable(Region(buffer, dtype, 0, ((buffer.size * 8 // BITS[dtype], 1),), stage), 0)
         s.prologue.append(Instr("duplicate", "V", (everything,), (), {"value": 0.0}))
     s.homes[buffer] = ""
 
@@ -105,7 +105,7 @@ def rearrange(s: Scope, r: Rearrange) -> None:
 
 def _pitch(s: Scope, p: Piece) -> int:
     region = s.region(p)
-    return region.dims[0][1] if len(region.dims) == 2 else p.cols
+    return region.dims[0][1] if len(region.dims) == 2 else region.count
 
 
 def _strided(s: Scope, rows: int, pitch: int, row: int, lane: int, last: int, first: int = 0) -> Region:

@@ -12,7 +12,7 @@ from .. import logical
 from ..chip import Chip
 from ..logical import Piece, Tile
 from ..physical import Buffer, Get, If, Instr, Loop, Place, Region, Ring, Step, Value
-from ..scalar import Int, mul, var
+from ..scalar import Int, add, mul, var
 
 BLOCK = 32  # bytes: the unit of on-chip addresses and of strides
 REPEAT = 256  # bytes that one repeat of a vector instruction takes
@@ -30,13 +30,17 @@ def up(a: int, unit: int) -> int:
     return -(-a // unit) * unit
 
 
+def per_block(dtype: str) -> int:
+    """Elements of a block."""
+    return BLOCK * 8 // BITS[dtype]
+
+
 @dataclass
 class Scope:
     """The program under construction."""
 
     chip: Chip
     core: str  # AIV | AIC
-    unit: int  # columns of a tile are padded to a multiple of this
     blocks: list[list[Step]] = field(default_factory=lambda: [[]])
     buffers: list[Buffer] = field(default_factory=list)
     homes: dict[Buffer, str] = field(default_factory=dict)  # the loop, by counter, that a buffer is declared in
@@ -114,7 +118,7 @@ class Scope:
 
     def pitch(self, tile: Tile) -> int:
         """Elements from one row of a vector tile to the next."""
-        return 1 if tile.cols == 1 else up(tile.cols, self.unit)
+        return 1 if tile.cols == 1 else up(tile.cols, per_block(tile.dtype))
 
     def elements(self, tile: Tile) -> int:
         """Elements of a vector tile with its padding."""
@@ -124,12 +128,25 @@ class Scope:
         """Where a piece of a vector tile lies: ``[rows, pitch]``, padding included; one row or column is a line."""
         buffer, turn = self.tiles[piece.tile]
         pitch = self.pitch(piece.tile)
-        offset = mul(piece.row, pitch)
+        offset = add(mul(piece.row, pitch), piece.col)
+        if piece.col * BITS[piece.dtype] // 8 % BLOCK:
+            raise IllegalError(f"{piece.tile.name}: column {piece.col} does not begin a block")
         if 1 in piece.shape:
-            return Region(buffer, piece.dtype, offset, ((piece.rows * piece.cols, 1),), turn)
+            whole = piece.rows == 1 and piece.cols == piece.tile.cols != 1  # then padding is computed along
+            count = up(piece.cols, 8) if whole else piece.rows * piece.cols
+            return Region(buffer, piece.dtype, offset, ((count, 1),), turn)
         return Region(buffer, piece.dtype, offset, ((piece.rows, pitch), (pitch, 1)), turn)
 
     def whole(self, tile: Tile) -> Region:
         """A whole vector tile with its padding, as a line."""
         buffer, turn = self.tiles[tile]
         return Region(buffer, tile.dtype, 0, ((self.elements(tile), 1),), turn)
+
+
+def fillable(region: Region, value: float | Int) -> Region:
+    """A line that the chip can fill: bytes, which it cannot, as halves that are 0."""
+    if BITS[region.dtype] != 8:
+        return region
+    if value != 0 or region.offset != 0:
+        raise IllegalError(f"{region.buffer.name}: bytes are filled with 0, from the start")
+    return Region(region.buffer, "f16", 0, ((up(region.count, 2) // 2, 1),), region.turn)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from ..logical import Cast, Compress, Compute, Iota, Operand, Piece, Where
 from ..physical import Region
-from ..scalar import Scalar
-from .scope import LANES, MOST_REPEATS, MOST_STRIDE, IllegalError, Scope, up
+from ..scalar import Scalar, mul
+from .scope import LANES, MOST_REPEATS, MOST_STRIDE, IllegalError, Scope, per_block, up
 
 WITH_NUMBER = {"add": "adds", "mul": "muls", "max": "maxs", "min": "mins"}
 BLOCK_LANES = 8  # f32 of a block
@@ -78,7 +78,7 @@ def materialised(s: Scope, a: Piece, shape: tuple[int, int]) -> Region:
     if a.shape == shape or (1 in shape and region.count == shape[0] * shape[1]):
         return region
     rows, cols = shape
-    width = up(cols, s.unit)
+    width = up(cols, per_block(a.dtype))
     full = s.temp(rows * width, a.dtype).at(0, (rows, width), (width, 1))
     spread(s, full, shape, a)
     return full
@@ -213,15 +213,32 @@ def _slice(
     return dst.at(first * pitch + at, (n, pitch), *inner), a.at(first * step + at, (n, step), *inner), other
 
 
+# Between two dtypes, what a cast goes through where the chip has no instruction for it (ascend.md §3.3).
+THROUGH = {
+    ("bf16", "f16"): ("f32",), ("f16", "bf16"): ("f32",), ("bool", "f32"): ("f16",), ("f32", "bool"): ("f16",),
+    ("bf16", "i32"): ("f32",), ("i32", "bf16"): ("f32",), ("i32", "bool"): ("f32", "f16"),
+    ("bool", "i32"): ("f16", "f32"), ("bf16", "bool"): ("f32", "f16"), ("bool", "bf16"): ("f16", "f32"),
+}  # fmt: skip
+
+
 def cast(s: Scope, c: Cast) -> None:
-    """To the nearest; what the chip cannot do in one step goes over f32."""
-    src, dst = flat(s.region(c.src)), flat(s.region(c.dst))
-    if "f32" in (c.src.dtype, c.dst.dtype):
-        s.emit("cast", "V", (dst,), (src,))
+    """To the nearest, in as many steps as the chip needs."""
+    src, dst = s.region(c.src), s.region(c.dst)
+    if len(src.dims) == 2 and src.dims != dst.dims:  # rows of different pitch
+        (rows, wide), (_, narrow) = src.dims[0], dst.dims[0]
+        with s.loop(rows) as r:
+            _cast_line(s, src.line(c.src.cols, mul(r, wide)), dst.line(c.src.cols, mul(r, narrow)))
         return
-    between = s.temp(dst.count)
-    s.emit("cast", "V", (between,), (src,))
-    s.emit("cast", "V", (dst,), (between,))
+    count = min(src.count, dst.count)
+    _cast_line(s, src.line(count), dst.line(count))
+
+
+def _cast_line(s: Scope, src: Region, dst: Region) -> None:
+    for between in THROUGH.get((src.dtype, dst.dtype), ()):
+        wider = s.temp(src.count, between)
+        s.emit("cast", "V", (wider,), (src,))
+        src = wider
+    s.emit("cast", "V", (dst,), (src,))
 
 
 def where(s: Scope, w: Where) -> None:
@@ -255,7 +272,8 @@ def compress(s: Scope, c: Compress) -> None:
         s.emit("compare", "V", (bits.line(count // 8),), (a, _padded(s, c.right, c.src.shape, count)), cmp=c.cmp)
     else:
         s.emit("compares", "V", (bits.line(count // 8),), (a,), cmp=c.cmp, value=c.right)
-    s.emit("compress", "V", (flat(s.region(c.dst)),), (flat(s.region(c.src)), bits.line(count // 8)))
+    src = s.region(c.src).line(c.src.cols)
+    s.emit("compress", "V", (flat(s.region(c.dst)),), (src, bits.line(count // 8)))
 
 
 def _selectable(s: Scope, operand: Operand, shape: tuple[int, int], dst: Region) -> Region:

@@ -88,11 +88,11 @@ def lower_experts(f: FunctionLowering, op: Op) -> None:
     x, chosen, mix, live, gate, up, down = op.operands
     (tokens, _), k, (experts, inner, _) = x.shape, number(chosen.shape[1]), map(number, gate.shape)
     pairs = tokens * k
-    offsets, slot, source = (Value(TensorType((n,), "i32")) for n in (experts + 1, pairs, pairs))
-    f.lower_op(Op("expert_order", (chosen, live), {"experts": experts}, (offsets, slot, source), op.loc))
-    rows = _between(f, op, "gather", (x, source), (pairs, x.shape[1]), x.dtype, batch=0)
+    offsets, source, slot = (Value(TensorType((n,), "i32")) for n in (experts + 1, pairs, pairs))
+    f.lower_op(Op("expert_order", (chosen, live), {"experts": experts}, (offsets, source, slot), op.loc))
+    rows = _between(f, op, "gather", (x, source, offsets), (pairs, x.shape[1]), x.dtype, shared=k)
     parts = [_by_expert(f, rows, w, offsets, (pairs, inner)) for w in (gate, up)]
-    hidden = _between(f, op, "swiglu", tuple(parts), (pairs, inner), x.dtype, limit=op.attrs["limit"])
+    hidden = _between(f, op, "swiglu", (*parts, offsets), (pairs, inner), x.dtype, limit=op.attrs["limit"])
     back = _by_expert(f, hidden, down, offsets, (pairs, x.shape[1]))
     f.lower_op(Op("combine", (back, slot, mix), {}, op.results, op.loc))
 
