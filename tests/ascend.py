@@ -61,9 +61,3 @@ def compiled(
             (folder / file).write_text(HEAD + text)
             sources.append(folder / file)
     return build(sources, folder, arch, machine)
-
-
-@pytest.fixture(scope="session")
-def machine_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the machine's object is kept, compiled once a session."""
-    return tmp_path_factory.mktemp("machine")

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ascend import machine_folder, needs_compiler
+from ascend import needs_compiler
 
 from dsv4c.targets.ascend.emulate import Emulator, Library, Unwritten, build
 
-__all__ = ["machine_folder"]
 pytestmark = needs_compiler
 KERNELS = Path(__file__).resolve().parents[1] / "examples" / "ascend" / "kernels"
 RUNS = [("2201-manual", "clocks", 0), ("2201-auto", "clocks", 0), *(("2201-auto", "witness", s) for s in range(4))]

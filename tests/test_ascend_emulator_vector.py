@@ -8,11 +8,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from ascend import compiled, machine_folder, needs_compiler
+from ascend import compiled, needs_compiler
 
 from dsv4c.targets.ascend.emulate import Emulator, Library, Unwritten
 
-__all__ = ["machine_folder"]
 pytestmark = needs_compiler
 Array = np.ndarray[Any, Any]
 

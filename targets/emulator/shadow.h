@@ -115,7 +115,7 @@ private:
                 const bool self = t.agent == mine.agent && t.lane == mine.lane && t.tick == mine.tick;
                 const bool ordered = self || clock.knows(t.agent, t.lane) >= t.tick;
                 const bool harmless = t.kind == mine.kind && t.kind != Kind::Write;
-                if (!ordered && !harmless && !raced) {
+                if (!ordered && !harmless) {  // the latest: what orders it orders what it is ordered after
                     raced = true;
                     clash = t;
                 }

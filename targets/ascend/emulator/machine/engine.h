@@ -57,12 +57,9 @@ void force(const Clock& clock) {
     }
 }
 
-void force_everything() {
-    for (auto& c : machine().cores) {
-        if (c) {
-            for (int lane = 0; lane < kLanes; lane++) force_lane(*c, lane, ~0u);
-        }
-    }
+void force_core(Core& c) {
+    const int first = int(machine().random.below(kLanes));
+    for (int lane = 0; lane < kLanes; lane++) force_lane(c, (first + lane) % kLanes, ~0u);
 }
 
 // After every issue chance may execute something; the seed also picks how lazy the pool is.

@@ -143,7 +143,7 @@ void schedule() {
                 // A later block reuses this core: what the block issued is complete before its memory goes.
                 for (Core* c : {active[i]->aic, active[i]->aiv[0], active[i]->aiv[1]}) {
                     if (!c) continue;
-                    for (int lane = 0; lane < kLanes; lane++) force_lane(*c, lane, ~0u);
+                    force_core(*c);
                     end_checks(*c);
                 }
                 Group& g = *active[i];
@@ -194,7 +194,6 @@ void run_launch(const std::string& kernel, const KernelKind& kind, int64_t block
     if (blocks <= 0) find("count", At("launch", 0), format("a launch of %lld blocks", static_cast<long long>(blocks)));
     for (int64_t b = 0; b < blocks; b++) make_group(b, aiv, aic);
     schedule();
-    if (!m.aborted) force_everything();
     note_cycles(kernel);
     m.gm.next_launch();
     m.cores.clear();
