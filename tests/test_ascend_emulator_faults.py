@@ -1,4 +1,4 @@
-"""Planted faults: every check of the AscendC emulator fires on a minimal wrong kernel and is silent on the right one."""
+"""Planted faults: every check of the AscendC emulator fires on a minimal wrong kernel, and not on the right one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Fault:
-    """``body`` with @ taken out is wrong: a finding of ``kind`` matching ``says``; with ``right`` in its place it is not."""
+    """``body`` with ``wrong`` for @ gives a finding of ``kind`` that matches ``says``; with ``right`` it gives none."""
 
     kind: str
     says: str
@@ -38,7 +38,8 @@ DONE = "ORDER(V_MTE3); out(c, z, 128);"
 QUEUE = "TPipe pipe; TQue<QuePosition::VECIN, 1> q; pipe.InitBuffer(q, 2, 512);"
 VALUES = "auto x = ub<float>(X, 128); Duplicate(x, (float)(GetBlockIdx() + 1), 128); ORDER(V_MTE3);"
 CUBE = """
-    LocalTensor<half> a1(TPosition::A1, 0, 256), b1(TPosition::B1, 512, 256), a2(TPosition::A2, 0, 256), b2(TPosition::B2, 0, 256);
+    LocalTensor<half> a1(TPosition::A1, 0, 256), b1(TPosition::B1, 512, 256);
+    LocalTensor<half> a2(TPosition::A2, 0, 256), b2(TPosition::B2, 0, 256);
     LocalTensor<float> c1(TPosition::CO1, 0, 256);
     DataCopy(a1, global<half>(a), 256); DataCopy(b1, global<half>(a), 256);
     LoadData2DParams l; l.repeatTimes = 1; MmadParams q; q.m = q.n = q.k = 16;
@@ -101,7 +102,8 @@ FAULTS = {
     "v_s": Fault(
         "race",
         r"HardEvent::V_S",
-        f"{LOADED} Adds(z, x, 1.0f, 128); @ const float v = z.GetValue(3); PipeBarrier<PIPE_V>(); Adds(z, z, v, 128); {DONE}",
+        f"{LOADED} Adds(z, x, 1.0f, 128); @ const float v = z.GetValue(3);"
+        f"PipeBarrier<PIPE_V>(); Adds(z, z, v, 128); {DONE}",
         "ORDER(V_S);",
     ),
     "mte2_s": Fault(
@@ -146,7 +148,8 @@ FAULTS = {
         "race",
         r"CrossCoreSetFlag on the first one's PIPE_FIX",
         "if ASCEND_IS_AIC {" + cube() + "CrossCoreSetFlag<2, PIPE_FIX>(1); }"
-        "if ASCEND_IS_AIV { auto x = ub<float>(X, 256); @ in(x, c, 256); ORDER(MTE2_MTE3); if (GetSubBlockIdx() == 0) out(b, x, 256); }",
+        "if ASCEND_IS_AIV { auto x = ub<float>(X, 256); @ in(x, c, 256); ORDER(MTE2_MTE3);"
+        "if (GetSubBlockIdx() == 0) out(b, x, 256); }",
         "CrossCoreWaitFlag(1);",
         core="MIX_AIC_1_2",
         also=("flag", "undefined"),
@@ -166,7 +169,8 @@ FAULTS = {
     "flag_id": Fault(
         "deadlock",
         r"WaitFlag<V_MTE3>\(1\) waits for a flag that nothing has set",
-        f"{LOADED} Adds(z, x, 1.0f, 128); SetFlag<HardEvent::V_MTE3>(0); WaitFlag<HardEvent::V_MTE3>(@); out(c, z, 128);",
+        f"{LOADED} Adds(z, x, 1.0f, 128); SetFlag<HardEvent::V_MTE3>(0);"
+        f"WaitFlag<HardEvent::V_MTE3>(@); out(c, z, 128);",
         "0",
         "1",
         also=("flag", "race"),
@@ -220,7 +224,8 @@ FAULTS = {
     "cross_counter": Fault(
         "flag",
         r"more than 15 sets",
-        "for (int i = 0; i < @; i++) CrossCoreSetFlag<0, PIPE_MTE3>(1); for (int i = 0; i < @; i++) CrossCoreWaitFlag(1);",
+        "for (int i = 0; i < @; i++) CrossCoreSetFlag<0, PIPE_MTE3>(1);"
+        "for (int i = 0; i < @; i++) CrossCoreWaitFlag(1);",
         "15",
         "16",
         core="MIX_AIV_1_0",
@@ -311,7 +316,8 @@ FAULTS = {
     "queue_other": Fault(
         "queue",
         r"not of this queue",
-        f"{QUEUE} TQue<QuePosition::VECOUT, 1> r; pipe.InitBuffer(r, 1, 512); auto t = q.AllocTensor<float>(); @.FreeTensor(t);",
+        f"{QUEUE} TQue<QuePosition::VECOUT, 1> r; pipe.InitBuffer(r, 1, 512);"
+        f"auto t = q.AllocTensor<float>(); @.FreeTensor(t);",
         "q",
         "r",
         also=("queue",),
@@ -393,7 +399,8 @@ FAULTS = {
         "undefined",
         r"Adds reads UB",
         f"{QUEUE} auto z = ub<float>(Z, 128); for (int i = 0; i < 4; i++) {{ auto t = q.AllocTensor<float>();"
-        " in(t, a, i < 2 ? 128 : @); q.EnQue(t); t = q.DeQue<float>(); PipeBarrier<PIPE_V>(); Adds(z, t, 1.0f, 128); q.FreeTensor(t); }",
+        " in(t, a, i < 2 ? 128 : @); q.EnQue(t); t = q.DeQue<float>();"
+        "PipeBarrier<PIPE_V>(); Adds(z, t, 1.0f, 128); q.FreeTensor(t); }",
         "128",
         "64",
     ),
@@ -401,7 +408,8 @@ FAULTS = {
         "undefined",
         r"Mmad reads L0A",
         cube(
-            more="PipeBarrier<PIPE_ALL>(); InitConstValue(a1, InitConstValueParams<half>{1, 16, 0, (half)0.0f}); PipeBarrier<PIPE_MTE2>();"
+            more="PipeBarrier<PIPE_ALL>(); InitConstValue(a1, InitConstValueParams<half>{1, 16, 0, (half)0.0f});"
+            "PipeBarrier<PIPE_MTE2>();"
             "Nd2NzParams d; d.nValue = @; d.dValue = 16; d.srcDValue = 16; d.dstNzC0Stride = 16; d.dstNzNStride = 1;"
             "LocalTensor<half> e(TPosition::A1, 4096, 256); DataCopy(e, global<half>(a), d); PipeBarrier<PIPE_ALL>();"
             "LoadData(a2, e, l); PipeBarrier<PIPE_ALL>(); Mmad(c1, a2, b2, q);"
@@ -577,7 +585,8 @@ FAULTS = {
         r"ignores the bias",
         cube(
             more="LocalTensor<float> f1(TPosition::C1, 4096, 16), f2(TPosition::C2, 0, 16);"
-            "DataCopy(f1, global<float>(a), 16); PipeBarrier<PIPE_ALL>(); DataCopy(f2, f1, 16); PipeBarrier<PIPE_ALL>();"
+            "DataCopy(f1, global<float>(a), 16);"
+            "PipeBarrier<PIPE_ALL>(); DataCopy(f2, f1, 16); PipeBarrier<PIPE_ALL>();"
             "q.cmatrixInitVal = @; Mmad(c1, a2, b2, f2, q);"
         ),
         "false",

@@ -110,7 +110,8 @@ def object_commands(source: Path, out: Path, arch: int) -> list[tuple[Path, list
     """One compilation per core type that the file has kernels for."""
     text = source.read_text(encoding="utf-8")
     names = entries_of(source)
-    kinds = (["aiv"] if not ONLY_CUBE.search(text) or "MIX" in text else []) + (["aic"] if ON_CUBE.search(text) else [])
+    only_cube = len(names) == 1 and ONLY_CUBE.search(text)
+    kinds = ([] if only_cube else ["aiv"]) + (["aic"] if ON_CUBE.search(text) else [])
     commands = []
     for kind in kinds:
         target = out / f"{source.stem}-{arch}.{kind}.o"

@@ -6,7 +6,7 @@
 namespace emu {
 
 void brcb(const Operand& dst, const Operand& src, int repeat, At at);
-void create_index(const Operand& dst, uint64_t first, int64_t count, At at);
+void create_index(const Operand& dst, uint64_t first, const Shape& shape, At at);
 void compare(const Place& dst, const Operand& a, const Operand& b, bool scalar, uint64_t value, CMPMODE mode, const Shape& shape,
              bool to_register, At at);
 void select(const Operand& dst, const Place& mask, const Operand& a, const Operand& b, bool scalar, uint64_t value, int mode,
@@ -117,7 +117,15 @@ inline void Brcb(const LocalTensor<T>& dst, const LocalTensor<T>& src, emu::Repe
 template <typename T>
 inline void CreateVecIndex(LocalTensor<T> dst, const T& firstValue, uint32_t count, At at = At()) {
     static_assert(emu::one_of<T, half, float, int16_t, int32_t>, "CreateVecIndex: half, float, int16, int32");
-    emu::create_index({dst.place(), emu::dtype<T>}, emu::bits_of(firstValue), count, at);
+    emu::create_index({dst.place(), emu::dtype<T>}, emu::bits_of(firstValue), emu::count_of(count), at);
+}
+
+template <typename T, bool isSetMask = true>
+inline void CreateVecIndex(LocalTensor<T>& dst, const T& firstValue, uint64_t mask, emu::Repeat repeatTime, uint16_t dstBlkStride,
+                           uint8_t dstRepStride, At at = At()) {
+    static_assert(emu::one_of<T, half, float, int16_t, int32_t>, "CreateVecIndex: half, float, int16, int32");
+    emu::create_index({dst.place(), emu::dtype<T>, dstBlkStride, dstRepStride}, emu::bits_of(firstValue),
+                      emu::repeats(mask, repeatTime, isSetMask), at);
 }
 
 // --- compare and select --------------------------------------------------------------------------------------------

@@ -53,6 +53,15 @@ inline void WholeReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src,
                        emu::repeats(uint64_t(mask), emu::Repeat(repeatTime, at), isSetMask), ReduceOrder::ORDER_ONLY_VALUE, at);
 }
 
+template <typename T, bool isSetMask = true>
+inline void WholeReduceSum(const LocalTensor<T>& dst, const LocalTensor<T>& src, const uint64_t mask[], const int32_t repeatTime,
+                           const int32_t dstRepStride, const int32_t srcBlkStride, const int32_t srcRepStride, At at = At()) {
+    static_assert(EMU_FLOATS, "WholeReduceSum: half and float");
+    emu::reduce_repeat("WholeReduceSum", emu::Fold::Sum, emu::Span::Whole, {dst.place(), emu::dtype<T>, 1, uint32_t(dstRepStride)},
+                       {src.place(), emu::dtype<T>, uint32_t(srcBlkStride), uint32_t(srcRepStride)},
+                       emu::repeats(mask, emu::Repeat(repeatTime, at), isSetMask), ReduceOrder::ORDER_ONLY_VALUE, at);
+}
+
 #define EMU_REDUCE_WHOLE(Name, fold)                                                                                                    \
     template <typename T, bool isSetMask = true>                                                                                        \
     inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, const int32_t mask, const int32_t repeatTime,                 \

@@ -90,14 +90,15 @@ void brcb(const Operand& dst, const Operand& src, int repeat, At at) {
     issue(std::move(i));
 }
 
-void create_index(const Operand& dst, uint64_t first, int64_t count, At at) {
+void create_index(const Operand& dst, uint64_t first, const Shape& shape, At at) {
     Core& c = core(at);
     Instr i("CreateVecIndex", V, at);
     if (!has_lane(c, V)) return issue(std::move(i));
     Operands o;
-    if (!take_operands(c, i, o, dst, nullptr, 0, count_of(count))) return;
+    if (!take_operands(c, i, o, dst, nullptr, 0, shape)) return;
     const double start = scalar_value(first, dst.type);
     const Dtype t = dst.type;
+    const auto count = int64_t(bytes_in(o.dst) / size_of(t));
     i.cycles = double(count) / vector_rate(VecOp::Add, t);
     i.run = [o, start, t, count] {
         std::vector<double> values;

@@ -130,7 +130,7 @@ void data_sync(At at) {
 // --- between cores -------------------------------------------------------------------------------------------------
 // A set is delivered when all of its group have set: each core's counter of the flag then goes up by one.
 struct Meeting {
-    std::map<int, std::deque<Token>> sets;  // by agent
+    std::map<int, Fifo<Token>> sets;  // by agent
 };
 std::map<std::string, Meeting>& meetings() {
     static std::map<std::string, Meeting> all;
@@ -310,8 +310,8 @@ void sync_all_soft(bool aiv_only, uint64_t gm, const Place& ub, int cores, At at
     gather_cores(c, "soft/", expected, at);
 }
 
-std::map<std::string, std::deque<Clock>>& soft_flags() {
-    static std::map<std::string, std::deque<Clock>> all;
+std::map<std::string, Fifo<Clock>>& soft_flags() {
+    static std::map<std::string, Fifo<Clock>> all;
     return all;
 }
 

@@ -1,7 +1,6 @@
 // The machine: cores of fibers and pipes, and the instructions between them.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -80,8 +79,28 @@ struct Token {
     double time = 0;
 };
 
+// A queue that allocates nothing while it is empty: a core has hundreds of them.
+template <typename T>
+class Fifo {
+public:
+    bool empty() const { return head_ == items_.size(); }
+    size_t size() const { return items_.size() - head_; }
+    T& front() { return items_[head_]; }
+    const T& front() const { return items_[head_]; }
+    void push_back(T item) { items_.push_back(std::move(item)); }
+    void pop_front() {
+        if (++head_ < items_.size()) return;
+        items_.clear();
+        head_ = 0;
+    }
+
+private:
+    std::vector<T> items_;
+    size_t head_ = 0;
+};
+
 struct Pipe {
-    std::deque<Item> queue;  // issued, but behind a wait that is not over
+    Fifo<Item> queue;  // issued, but behind a wait that is not over
     Clock clock;             // what its next instruction knows
     uint32_t count = 0;      // instructions so far
     std::vector<std::shared_ptr<Instr>> pending;  // witness: not executed yet, in order of ticks
@@ -99,7 +118,7 @@ struct Queue {
     TPosition src, dst;
     int depth;
     std::vector<int> buffers;   // indices into Core::buffers
-    std::deque<int> enqueued;
+    Fifo<int> enqueued;
     int event = -1, free_event = -1;  // -1: a barrier of the vector pipe instead
 };
 
@@ -133,12 +152,12 @@ struct Core {
 
     Clock clock;  // of the scalar unit, as issued instructions know it
     Pipe pipes[kLanes];
-    std::deque<Token> flags[kEvents][kEventIds];
+    Fifo<Token> flags[kEvents][kEventIds];
     int outstanding[kEvents][kEventIds] = {};  // sets minus waits in program order
     At set_at[kEvents][kEventIds];
     bool of_queue[kEvents][kEventIds] = {};
     uint8_t used_ids[kEvents] = {};
-    std::deque<Token> cross[32];
+    Fifo<Token> cross[32];
     At cross_at[32];
     int syncs = 0;
 
