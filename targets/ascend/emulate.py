@@ -221,6 +221,7 @@ class Emulator:
                 f"{library.path.name} is compiled for {library.arch}", where=profile, fix="build for this chip"
             )
         self.library = library
+        self._findings: list[Finding] = []
         self._lib = ctypes.CDLL(str(library.path))
         self._declare()
         self.configure(profile, mode, seed, cores)
@@ -261,6 +262,7 @@ class Emulator:
         aic, aiv = cores or (chosen.aic, chosen.aiv)
         self._lib.dsv4c_emu_configure(chosen.auto, mode == "witness", seed, aic, aiv, 0)
         self._lib.dsv4c_emu_clear()
+        self._findings.clear()
 
     def tiling_key(self, key: int) -> None:
         """What TILING_KEY_IS compares with."""
@@ -274,7 +276,7 @@ class Emulator:
         Raises:
             EmulationError: there are findings, and ``check`` is on.
         """
-        before = len(self.findings())
+        self._lib.dsv4c_emu_clear_findings()  # equal findings of an earlier launch must not hide this one's
         call = _Call(self._lib, name, arguments)
         try:
             self._lib.dsv4c_emu_launch(
@@ -282,7 +284,8 @@ class Emulator:
             )
         finally:
             missing = call.fetch()
-        found = [*self.findings()[before:], *missing]
+        found = [Finding(**each) for each in json.loads(self._lib.dsv4c_emu_findings_json())] + missing
+        self._findings += found
         if found and check:
             raise EmulationError(found)
         return found
@@ -301,7 +304,7 @@ class Emulator:
 
     def findings(self) -> list[Finding]:
         """Everything found since ``configure``."""
-        return [Finding(**each) for each in json.loads(self._lib.dsv4c_emu_findings_json())]
+        return list(self._findings)
 
     def cycles(self) -> list[dict[str, Any]]:
         """One row per launch: the estimate, and busy cycles of every pipe, of the busiest core and in sum."""

@@ -42,7 +42,7 @@ public:
 // Allocations of global memory, each between red zones that belong to nobody.
 class Registry {
 public:
-    static constexpr uint64_t kRed = 4096;  // bytes before and after: an access there is found, not served
+    static constexpr uint64_t kRed = 4096;   // bytes before and after: an access there is found, not served
     static constexpr uint64_t kAlign = 512;  // what the device's allocator gives
 
     ~Registry() {

@@ -30,15 +30,15 @@ private:
 }  // namespace emu
 
 // Declares a checked field `name` with its starting value.
-#define EMU_FIELD(type, name, start)                       \
-    struct name##_field {                                  \
-        static constexpr const char* text = #name;         \
-    };                                                     \
+#define EMU_FIELD(type, name, start)               \
+    struct name##_field {                          \
+        static constexpr const char* text = #name; \
+    };                                             \
     ::emu::Narrow<type, name##_field> name { type(start) }
 
 // The same with a documented limit below the type's own.
-#define EMU_FIELD_MAX(type, name, start, limit)            \
-    struct name##_field {                                  \
-        static constexpr const char* text = #name;         \
-    };                                                     \
+#define EMU_FIELD_MAX(type, name, start, limit)    \
+    struct name##_field {                          \
+        static constexpr const char* text = #name; \
+    };                                             \
     ::emu::Narrow<type, name##_field, limit> name { type(start) }

@@ -1,5 +1,5 @@
-// What the API hands to the machine: plain records and functions, compiled once in ascend_emulator.cpp, so that a kernel's
-// translation unit holds nothing but thin templates.
+// What the API hands to the machine: plain records and functions, compiled once in ascend_emulator.cpp, so that a
+// kernel's translation unit holds nothing but thin templates.
 #pragma once
 
 #include "../../../emulator/at.h"
@@ -66,8 +66,38 @@ inline Shape repeats(const uint64_t* mask, int repeat, bool set_mask) {
 }
 
 enum class VecOp : uint8_t {
-    Add, Sub, Mul, Div, Max, Min, And, Or, Not, Adds, Muls, Maxs, Mins, LeakyRelu, ShiftLeft, ShiftRight, Exp, Ln, Abs,
-    Sqrt, Rsqrt, Reciprocal, Relu, Axpy, MulAddDst, FusedMulAdd, AddRelu, SubRelu, Neg, Duplicate, Cast, Copy
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Max,
+    Min,
+    And,
+    Or,
+    Not,
+    Adds,
+    Muls,
+    Maxs,
+    Mins,
+    LeakyRelu,
+    ShiftLeft,
+    ShiftRight,
+    Exp,
+    Ln,
+    Abs,
+    Sqrt,
+    Rsqrt,
+    Reciprocal,
+    Relu,
+    Axpy,
+    MulAddDst,
+    FusedMulAdd,
+    AddRelu,
+    SubRelu,
+    Neg,
+    Duplicate,
+    Cast,
+    Copy
 };
 
 // dst = op(srcs, scalar), lane by lane.

@@ -18,6 +18,7 @@ inline int64_t GetSubBlockNum() { return emu::sub_block_count(); }
 inline int64_t GetTaskRatio() { return emu::task_ratio(); }
 inline void InitSocState() {}
 inline GM_ADDR GetUserWorkspace(GM_ADDR workspace) { return workspace; }
+inline void SetSysWorkspace(GM_ADDR) {}
 inline GM_ADDR GetSysWorkSpacePtr() { return reinterpret_cast<GM_ADDR>(emu::system_workspace()); }
 
 // The size of the hardware's vector repeat and block.
@@ -38,9 +39,9 @@ struct TaskType {
 }  // namespace emu
 
 // Kept in a section of its own, because the launcher must know the type before it starts the kernel.
-#define KERNEL_TASK_TYPE_DEFAULT(kernel_type)                                                   \
-    static ::emu::TaskType dsv4c_task_type __attribute__((used, section("dsv4c_task_types"))) = \
-        {__func__, static_cast<long>(::AscendC::kernel_type)}
+#define KERNEL_TASK_TYPE_DEFAULT(kernel_type) \
+    static ::emu::TaskType dsv4c_task_type    \
+        __attribute__((used, section("dsv4c_task_types"))) = {__func__, static_cast<long>(::AscendC::kernel_type)}
 #define KERNEL_TASK_TYPE(key, kernel_type)
 
 #define REGISTER_TILING_DEFAULT(type) using DsvTilingDefault = type

@@ -14,7 +14,8 @@
 
 namespace emu {
 
-// Lanes of a core. Writes by the scalar unit have one of their own: they are visible to pipes only after S_V and the like.
+// Lanes of a core. Writes by the scalar unit have one of their own: they are visible to pipes only after S_V and the
+// like.
 enum Lane : uint8_t { S, V, M, MTE1, MTE2, MTE3, FIX, SW };
 const char* name_of(Lane l) {
     static const char* names[] = {"S", "V", "M", "MTE1", "MTE2", "MTE3", "FIX", "S"};
@@ -100,9 +101,9 @@ private:
 };
 
 struct Pipe {
-    Fifo<Item> queue;  // issued, but behind a wait that is not over
-    Clock clock;             // what its next instruction knows
-    uint32_t count = 0;      // instructions so far
+    Fifo<Item> queue;                             // issued, but behind a wait that is not over
+    Clock clock;                                  // what its next instruction knows
+    uint32_t count = 0;                           // instructions so far
     std::vector<std::shared_ptr<Instr>> pending;  // witness: not executed yet, in order of ticks
     double time = 0, busy = 0;                    // cycle estimate
 };
@@ -117,14 +118,14 @@ struct Buffer {  // of a queue
 struct Queue {
     TPosition src, dst;
     int depth;
-    std::vector<int> buffers;   // indices into Core::buffers
+    std::vector<int> buffers;  // indices into Core::buffers
     Fifo<int> enqueued;
     int event = -1, free_event = -1;  // -1: a barrier of the vector pipe instead
 };
 
 struct CacheLine {
     uint8_t bytes[64];
-    uint64_t dirty = 0;  // byte mask
+    uint64_t dirty = 0;   // byte mask
     uint32_t filled = 0;  // stamp
     At at{"", 0};
 };
@@ -234,13 +235,19 @@ struct Machine {
     std::unordered_map<uint64_t, uint32_t> source_ids;
 
     uint32_t source(At at, const char* name) {
-        const uint64_t key = reinterpret_cast<uint64_t>(at.file) * 1000003u + reinterpret_cast<uint64_t>(name) * 31 + uint64_t(at.line);
+        const uint64_t key =
+            reinterpret_cast<uint64_t>(at.file) * 1000003u + reinterpret_cast<uint64_t>(name) * 31 + uint64_t(at.line);
         auto found = source_ids.find(key);
         if (found != source_ids.end()) return found->second;
         sources.push_back({at, name});
         return source_ids[key] = uint32_t(sources.size() - 1);
     }
 };
+
+Report& report() {
+    static Report one;
+    return one;
+}
 
 Machine& machine() {
     static Machine one;
@@ -254,7 +261,9 @@ void find(const char* kind, At at, const std::string& text, const std::string& f
 }
 
 void report_narrow(const char* name, long long value, unsigned long long limit, At at) {
-    find("narrow", at, format("%s = %lld does not fit its field (at most %llu); the chip would use %s bits of it", name, value, limit, "the low"),
+    find("narrow", at,
+         format("%s = %lld does not fit its field (at most %llu); the chip would use %s bits of it", name, value, limit,
+                "the low"),
          "split into a loop or choose a smaller tile");
 }
 
