@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import runpy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ascend import needs_compiler
 
+from dsv4c.targets.ascend import emulate
 from dsv4c.targets.ascend.emulate import Emulator, Library, Unwritten, build
 
 pytestmark = needs_compiler
@@ -56,3 +59,12 @@ def test_matmul(examples: Library, profile: str, mode: str, seed: int, shape: tu
         emulator.launch("matmul_custom", 3, a, b, Unwritten(c), np.array([M, N, K, 64, 64, 48], np.uint32))
         assert emulator.cycles()[0]["M"] > 0
     np.testing.assert_allclose(c, a.astype(np.float64) @ b.astype(np.float64), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["add", "softmax", "matmul"])
+def test_runners(
+    name: str, machine_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(emulate, "build", partial(build, machine=machine_folder))
+    runpy.run_path(str(KERNELS.parent / f"{name}.py"), run_name="__main__")
+    assert "largest error" in capsys.readouterr().out

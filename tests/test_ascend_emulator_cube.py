@@ -196,6 +196,25 @@ LATE["late_ub"] = """
     ),
 )
 LATE_KINDS["late_ub"] = "MIX_AIC_1_2"
+# Each vector core puts one operand into L1; the cube core waits for both, each by a flag of its own.
+LATE["late_l1"] = """
+    LocalTensor<half> a1(TPosition::A1, 0, 256), b1(TPosition::B1, 512, 256);
+    if ASCEND_IS_AIV {
+        auto x = ub<half>(X, 256); const bool second = GetSubBlockIdx() == 1;
+        in(x, second ? b : a, 256); ORDER(MTE2_MTE3); DataCopy(second ? b1 : a1, x, 256);
+        CrossCoreSetFlag<4, PIPE_MTE3>(2);
+    }
+    if ASCEND_IS_AIC {
+        LocalTensor<half> a2(TPosition::A2, 0, 256), b2(TPosition::B2, 0, 256);
+        LocalTensor<float> c1(TPosition::CO1, 0, 256);
+        CrossCoreWaitFlag<4, PIPE_MTE1>(2); CrossCoreWaitFlag<4, PIPE_MTE1>(18);
+        LoadData2DParamsV2 l; l.mStep = l.kStep = l.srcStride = l.dstStride = 1;
+        LoadData(a2, a1, l); LoadData(b2, b1, l);
+        ORDER(MTE1_M); MmadParams q; q.m = q.n = q.k = 16; Mmad(c1, a2, b2, q); ORDER(M_FIX);
+        FixpipeParamsV220 p; p.mSize = p.nSize = p.srcStride = p.dstStride = 16; Fixpipe(global<float>(c), c1, p);
+    }
+"""
+LATE_KINDS["late_l1"] = "MIX_AIC_1_2"
 
 SEEDS = [("clocks", 0), *(("witness", s) for s in range(4))]
 DTYPES: dict[str, Any] = {"half": np.float16, "bfloat16_t": ml_dtypes.bfloat16, "float": np.float32, "int8_t": np.int8}
@@ -328,3 +347,6 @@ def test_late_chip(late: Library, mode: tuple[str, int]) -> None:
     a, b, c = matrix("half", (16, 32), 1), matrix("half", (20, 32), 2), np.zeros((16, 20), np.float32)
     launch(late, "late_ub", a, b, Unwritten(c), mode=mode)
     np.testing.assert_allclose(c, product(a, b.T) + 1, atol=1e-4)
+    a, b, c = matrix("half", (16, 16), 1), matrix("half", (16, 16), 2), np.zeros((16, 16), np.float32)
+    launch(late, "late_l1", a, b, Unwritten(c), mode=mode)
+    np.testing.assert_allclose(c, product(a, b.T), atol=1e-4)
