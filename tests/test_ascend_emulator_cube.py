@@ -142,6 +142,13 @@ KINDS["sync_hard"] = "MIX_AIV_1_0"
 BODIES["sync_soft"] = ALL.replace("{sync}", "SyncAll(global<int32_t>(c), ub<int32_t>(W, 8 * all));")
 BODIES["mode_0"] = ALL.replace("{sync}", "CrossCoreSetFlag<0, PIPE_MTE3>(1); CrossCoreWaitFlag(1);")
 KINDS["mode_0"] = "MIX_AIV_1_0"
+BODIES["sync_mixed"] = """
+    if ASCEND_IS_AIV { auto x = ub<half>(X, 64); const int me = GetBlockIdx();
+        Duplicate(x, (half)(float)(me + 1), 64); ORDER(V_MTE3); out(a + me * 128, x, 64); SyncAll<false>(); }
+    if ASCEND_IS_AIC { SyncAll<false>(); LocalTensor<half> l(TPosition::A1, 0, 256); const int me = GetBlockIdx();
+        DataCopy(l, global<half>(a), 256); ORDER(MTE2_MTE3); DataCopy(global<half>(b)[me * 256], l, 256); }
+"""
+KINDS["sync_mixed"] = "MIX_AIC_1_2"
 # The wait stands in a pipe's queue; the scalar unit goes on.
 BODIES["pipe_wait"] = """
     if ASCEND_IS_AIC { CrossCoreWaitFlag<2, PIPE_MTE2>(2); LocalTensor<half> l(TPosition::A1, 0, 256);
@@ -330,6 +337,9 @@ def test_cores_in_step(library: Library, mode: tuple[str, int]) -> None:
         workspace = np.zeros(48, np.int32)
         launch(library, name, Unwritten(rows), Unwritten(sums), workspace, mode=mode, blocks=6)
         np.testing.assert_array_equal(sums, np.full((6, 64), 21))
+    rows16, all16 = np.zeros((4, 64), np.float16), np.zeros((2, 4, 64), np.float16)
+    launch(library, "sync_mixed", Unwritten(rows16), Unwritten(all16), None, mode=mode, blocks=2)
+    np.testing.assert_array_equal(all16, np.broadcast_to(np.arange(1, 5)[:, None], (2, 4, 64)))
     launch(library, "pipe_wait", Unwritten(np.zeros(256, np.float16)), None, None, mode=mode)
 
 

@@ -367,9 +367,9 @@ FAULTS = {
         also=("undefined",),
     ),
     "bounds_gm_read": Fault(
-        "bounds", r"GM allocation 1 of 1024 bytes", "auto x = ub<float>(X, 64); in(x, a + @, 64);", "768", "772"
+        "bounds", r"GM argument 0 of 1024 bytes", "auto x = ub<float>(X, 64); in(x, a + @, 64);", "768", "772"
     ),
-    "bounds_gm_write": Fault("bounds", r"GM allocation 3", f"{VALUES} out(c + @, x, 128);", "0", "4000"),
+    "bounds_gm_write": Fault("bounds", r"GM argument 2", f"{VALUES} out(c + @, x, 128);", "0", "4000"),
     "bounds_gm_wild": Fault(
         "bounds", r"no allocation holds", "auto x = ub<float>(X, 64); in(x, a @, 64);", "+ 0", "+ 1000000000"
     ),
@@ -393,7 +393,7 @@ FAULTS = {
         "9",
     ),
     "undefined_gm": Fault(
-        "undefined", r"DataCopyPad reads GM allocation 3", "auto x = ub<float>(X, 64); in(x, @, 64);", "a", "c"
+        "undefined", r"DataCopyPad reads GM argument 2", "auto x = ub<float>(X, 64); in(x, @, 64);", "a", "c"
     ),
     "undefined_queue": Fault(
         "undefined",

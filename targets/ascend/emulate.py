@@ -101,7 +101,7 @@ def machine_object(arch: int, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         part = target.with_suffix(f".{os.getpid()}.part")
         source = headers() / "ascend_emulator.cpp"
-        run_compiler([compiler(), *flags_of(arch), "-O2", "-c", str(source), "-o", str(part)], source)
+        run_compiler([compiler(), *flags_of(arch), "-O1", "-c", str(source), "-o", str(part)], source)
         part.replace(target)  # another process may have made the same
     return target
 
@@ -244,7 +244,7 @@ class Emulator:
             ctypes.c_int,
             ctypes.c_uint32,
         ]
-        lib.dsv4c_emu_malloc.argtypes, lib.dsv4c_emu_malloc.restype = [u64], pointer
+        lib.dsv4c_emu_malloc.argtypes, lib.dsv4c_emu_malloc.restype = [u64, ctypes.c_char_p], pointer
         lib.dsv4c_emu_free.argtypes = [pointer]
         lib.dsv4c_emu_upload.argtypes = [pointer, pointer, u64]
         lib.dsv4c_emu_download.argtypes = [pointer, pointer, u64]
@@ -320,7 +320,6 @@ class _Call:
         self._arrays: list[tuple[int, int, Array, bool]] = []
         self.words = (ctypes.c_uint64 * WORDS)()
         self.floats = (ctypes.c_double * FLOATS)()
-        lib.dsv4c_emu_restart_names()  # allocation i is argument i of this launch
         words = floats = 0
         for index, argument in enumerate(arguments):
             if isinstance(argument, (float, np.floating)):
@@ -342,7 +341,7 @@ class _Call:
     def _place(self, index: int, array: Array, filled: bool) -> int:
         if not array.flags.c_contiguous:
             raise UserError("an array must be contiguous", where=f"{self._name}: argument {index}")
-        address: int = self._lib.dsv4c_emu_malloc(array.nbytes)
+        address: int = self._lib.dsv4c_emu_malloc(array.nbytes, f"GM argument {index}".encode())
         if filled and array.nbytes:
             self._lib.dsv4c_emu_upload(address, array.ctypes.data, array.nbytes)
         self._arrays.append((index, address, array, filled))

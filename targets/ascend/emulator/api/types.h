@@ -28,8 +28,10 @@ struct half {
     half() = default;
     template <typename V, typename = std::enable_if_t<std::is_arithmetic<V>::value>>
     explicit half(V value) : bits(emu::float_to_half(static_cast<float>(value))) {}
-    explicit operator float() const { return emu::half_to_float(bits); }
-    explicit operator double() const { return emu::half_to_float(bits); }
+    template <typename V, typename = std::enable_if_t<std::is_arithmetic<V>::value>>
+    explicit operator V() const {
+        return static_cast<V>(emu::half_to_float(bits));
+    }
 };
 
 struct bfloat16_t {
@@ -37,7 +39,10 @@ struct bfloat16_t {
     bfloat16_t() = default;
     template <typename V, typename = std::enable_if_t<std::is_arithmetic<V>::value>>
     explicit bfloat16_t(V value) : bits(emu::float_to_bf16(static_cast<float>(value))) {}
-    explicit operator float() const { return emu::bf16_to_float(bits); }
+    template <typename V, typename = std::enable_if_t<std::is_arithmetic<V>::value>>
+    explicit operator V() const {
+        return static_cast<V>(emu::bf16_to_float(bits));
+    }
 };
 
 struct fp8_e4m3fn_t {

@@ -88,6 +88,7 @@ bool check_mmad(const Place& c, const Place& a, const Place& b, const Place* bia
              "pad to 16 rows");
         return false;
     }
+    if (p.unmodelled) find("mode", at, "Mmad: sparse and Winograd products are not modelled");
     if (bias && p.zero) {
         find("mode", at, "Mmad with a bias and cmatrixInitVal = true starts from zero and ignores the bias",
              "set cmatrixInitVal = false");

@@ -107,8 +107,7 @@ void report_race(const Core& c, const Instr& i, const Range& r, Kind kind, const
     const char* verb = kind == Kind::Read ? "reads" : "writes";
     const char* done = other.kind == Kind::Read ? "read" : "written";
     const std::string who = other.agent == c.agent ? "" : " by " + m.cores[other.agent]->name;
-    const std::string part =
-        r.memory->name.rfind("GM", 0) == 0 ? r.memory->name : r.memory->name + " at byte " + std::to_string(r.off);
+    const std::string part = r.memory->name + " from byte " + std::to_string(r.off);
     find("race", i.at,
          format("%s (pipe %s) %s %s that %s (%s, pipe %s%s) has %s, and nothing orders the two", i.name,
                 name_of(i.lane), verb, part.c_str(), before.name, name_of(before.at).c_str(), name_of(Lane(other.lane)),

@@ -173,9 +173,8 @@ void dsv4c_emu_configure(int auto_sync, int witness, uint64_t seed, int aic, int
     emu::machine().launches = 0;
 }
 void dsv4c_emu_tiling_key(uint64_t key) { emu::machine().settings.tiling_key = key; }
-void* dsv4c_emu_malloc(uint64_t bytes) { return emu::machine().gm.allocate(bytes); }
+void* dsv4c_emu_malloc(uint64_t bytes, const char* name) { return emu::machine().gm.allocate(bytes, name); }
 int dsv4c_emu_free(void* pointer) { return emu::machine().gm.release(pointer); }
-void dsv4c_emu_restart_names() { emu::machine().gm.restart_names(); }
 int dsv4c_emu_upload(void* dst, const void* src, uint64_t n) { return emu::upload(dst, src, n); }
 // Unlike aclrtMemcpy says nothing of bytes that were never written: dsv4c_emu_undefined tells.
 int dsv4c_emu_download(void* dst, const void* src, uint64_t n) {
