@@ -142,6 +142,60 @@ KINDS["sync_hard"] = "MIX_AIV_1_0"
 BODIES["sync_soft"] = ALL.replace("{sync}", "SyncAll(global<int32_t>(c), ub<int32_t>(W, 8 * all));")
 BODIES["mode_0"] = ALL.replace("{sync}", "CrossCoreSetFlag<0, PIPE_MTE3>(1); CrossCoreWaitFlag(1);")
 KINDS["mode_0"] = "MIX_AIV_1_0"
+# A 3x3 convolution of a 4 x 5 image with 32 channels and padding 1, to 16 channels, as a product by im2col.
+BODIES["convolution"] = """
+    constexpr uint32_t K = 9 * 32, k0 = K / 16;
+    LocalTensor<half> a1(TPosition::A1, 0, 640), b1(TPosition::B1, 65536, 16 * K);
+    LocalTensor<half> a2(TPosition::A2, 0, 32 * K), b2(TPosition::B2, 0, 16 * K);
+    LocalTensor<float> c1(TPosition::CO1, 0, 512);
+    DataCopy(a1, global<half>(a), 640);
+    Nd2NzParams p; p.nValue = 16; p.dValue = K; p.srcDValue = K; p.dstNzC0Stride = 16; p.dstNzNStride = 1;
+    DataCopy(b1, global<half>(b), p);
+    ORDER(MTE2_MTE1);
+    LoadData3DParamsV2<half> l; for (auto& each : l.padList) each = 1;
+    l.l1H = 4; l.l1W = 5; l.channelSize = 32; l.kExtension = K; l.mExtension = 32; l.filterW = l.filterH = 3;
+    LoadData(a2, a1, l);
+    LoadData2DParams r; r.repeatTimes = k0; r.srcStride = 1; LoadData(b2, b1, r);
+    ORDER(MTE1_M); MmadParams q; q.m = 20; q.n = 16; q.k = K; Mmad(c1, a2, b2, q); ORDER(M_FIX);
+    FixpipeParamsV220 o; o.mSize = 20; o.nSize = 16; o.srcStride = 32; o.dstStride = 16;
+    Fixpipe(global<float>(c), c1, o);
+"""
+KINDS["convolution"] = "AIC_ONLY"
+# Six products through a ring of two slots in a GM workspace: full flags 0 and 1, free flags 2 and 3.
+RING = """
+    if ASCEND_IS_AIC {
+        LocalTensor<half> a1(TPosition::A1, 0, 256), b1(TPosition::B1, 512, 256);
+        LocalTensor<half> a2(TPosition::A2, 0, 256), b2(TPosition::B2, 0, 256);
+        LocalTensor<float> c1(TPosition::CO1, 0, 256);
+        LoadData2DParams l; l.repeatTimes = 1; MmadParams q; q.m = q.n = q.k = 16;
+        FixpipeParamsV220 p; p.mSize = p.nSize = p.srcStride = p.dstStride = 16;
+        DataCopy(b1, global<half>(b), 256);
+        for (int t = 0; t < 6; t++) {
+            DataCopy(a1, global<half>(a)[t * 256], 256); ORDER(MTE2_MTE1);
+            LoadData(a2, a1, l); LoadData(b2, b1, l); ORDER(MTE1_M); Mmad(c1, a2, b2, q); ORDER(M_FIX);
+            if (t >= 2) { WAIT_FREE }
+            Fixpipe(global<float>(c)[1536 + t % 2 * 256], c1, p);
+            CrossCoreSetFlag<2, PIPE_FIX>(t % 2);
+            ORDER(FIX_M); ORDER(M_MTE1); ORDER(MTE1_MTE2);
+        }
+        DRAIN
+    }
+    if ASCEND_IS_AIV {
+        auto x = ub<float>(X, 128); const int half_of = GetSubBlockIdx() * 128;
+        for (int t = 0; t < 6; t++) {
+            CrossCoreWaitFlag<2, PIPE_MTE2>(t % 2);
+            DataCopy(x, global<float>(c)[1536 + t % 2 * 256 + half_of], 128);
+            CrossCoreSetFlag<2, PIPE_MTE2>(2 + t % 2);
+            ORDER(MTE2_V); Adds(x, x, (float)t, 128); ORDER(V_MTE3);
+            DataCopy(global<float>(c)[t * 256 + half_of], x, 128); ORDER(MTE3_MTE2);
+        }
+    }
+"""
+WAIT_FREE, DRAIN = "CrossCoreWaitFlag<2, PIPE_FIX>(2 + t % 2);", "CrossCoreWaitFlag(2); CrossCoreWaitFlag(3);"
+BODIES["ring"] = RING.replace("WAIT_FREE", WAIT_FREE).replace("DRAIN", DRAIN)
+BODIES["ring_greedy"] = RING.replace("WAIT_FREE", "").replace("DRAIN", DRAIN * 3)
+BODIES["ring_left"] = RING.replace("WAIT_FREE", WAIT_FREE).replace("DRAIN", "")
+KINDS |= dict.fromkeys(["ring", "ring_greedy", "ring_left"], "MIX_AIC_1_2")
 BODIES["sync_mixed"] = """
     if ASCEND_IS_AIV { auto x = ub<half>(X, 64); const int me = GetBlockIdx();
         Duplicate(x, (half)(float)(me + 1), 64); ORDER(V_MTE3); out(a + me * 128, x, 64); SyncAll<false>(); }
@@ -360,3 +414,33 @@ def test_late_chip(late: Library, mode: tuple[str, int]) -> None:
     a, b, c = matrix("half", (16, 16), 1), matrix("half", (16, 16), 2), np.zeros((16, 16), np.float32)
     launch(late, "late_l1", a, b, Unwritten(c), mode=mode)
     np.testing.assert_allclose(c, product(a, b.T), atol=1e-4)
+
+
+def test_convolution(library: Library) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((2, 4, 5, 16)).astype(np.float16)  # [C1, H, W, C0]
+    weight = rng.standard_normal((16, 2, 3, 3, 16)).astype(np.float16)  # [N, C1, FH, FW, C0]
+    out = np.zeros((4, 5, 16), np.float32)
+    launch(library, "convolution", image, weight.reshape(16, -1), Unwritten(out))
+    padded = np.pad(image.astype(np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    for y in range(4):
+        for x in range(5):
+            want = np.einsum("chwk,nchwk->n", padded[:, y : y + 3, x : x + 3], weight.astype(np.float64))
+            np.testing.assert_allclose(out[y, x], want, atol=1e-3)
+
+
+def run_ring(library: Library, name: str, mode: tuple[str, int]) -> tuple[set[str], bool]:
+    a, b, c = matrix("half", (96, 16), 1), matrix("half", (16, 16), 2), np.zeros((8, 16, 16), np.float32)
+    with Emulator(library, "2201-manual", *mode) as emulator:
+        found = emulator.launch(name, 1, a, b, Unwritten(c), 0, 0.0, check=False)
+    fractals = a.reshape(6, 16, 16).astype(np.float64)
+    want = fractals @ b.astype(np.float64).T + np.arange(6)[:, None, None]
+    return {f.kind for f in found}, np.allclose(c[:6], want, atol=1e-3)
+
+
+def test_ring(library: Library) -> None:
+    for mode in [("clocks", 0), *(("witness", s) for s in range(12))]:
+        assert run_ring(library, "ring", mode) == (set(), True)
+    assert run_ring(library, "ring_left", ("clocks", 0)) == ({"flag"}, True)
+    assert "race" in run_ring(library, "ring_greedy", ("clocks", 0))[0]
+    assert not all(run_ring(library, "ring_greedy", ("witness", s))[1] for s in range(12))

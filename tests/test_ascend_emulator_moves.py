@@ -79,6 +79,16 @@ BODIES = {
     pipe.ReleaseEventID<HardEvent::MTE2_V>(id);
     Adds(y, x, 1.0f, 64); ORDER(V_MTE3); DataCopy(global<float>(b), y, 64);
 """,
+    "pools": """
+    TPipe pipe; TBufPool<TPosition::VECCALC> first, second; TBuf<TPosition::VECCALC> x, y;
+    TQue<QuePosition::VECIN, 0> q;
+    pipe.InitBufPool(first, 2048); pipe.InitBufPool(second, 2048, first);
+    first.InitBuffer(q, 1, 256); second.InitBuffer(x, 256); second.InitBuffer(y, 256);
+    LocalTensor<float> t;
+    q.AllocTensor(t); DataCopy(t, global<float>(a), 64); q.EnQue(t); q.DeQue(t);
+    Adds(y.Get<float>(), x.Get<float>(), 1.0f, 64); q.FreeTensor(t);  // x lies where t does
+    ORDER(V_MTE3); DataCopy(global<float>(b), y.Get<float>(64), 64);
+""",
     "scalars": """
     auto x = ub<float>(X, n); in(x, a, n); ORDER(MTE2_S);
     float sum = 0; for (int i = 0; i < n; i++) sum += x.GetValue(i);
@@ -202,6 +212,9 @@ def test_copies(library: Library, mode: tuple[str, int]) -> None:
     y = np.zeros(256, np.float32)
     launch(library, "queues", x, Unwritten(y), None, 256, 0.0, mode=mode)
     np.testing.assert_array_equal(y, x[:256])
+    y = np.zeros(64, np.float32)
+    launch(library, "pools", x, Unwritten(y), None, 64, 0.0, mode=mode)
+    np.testing.assert_array_equal(y, x[:64] + 1)
     y = np.zeros(64, np.float32)
     launch(library, "tbuf", x, Unwritten(y), None, 64, 0.0, mode=mode)
     np.testing.assert_array_equal(y, x[:64] + 1)

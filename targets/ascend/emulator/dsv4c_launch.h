@@ -29,12 +29,12 @@ void launch_typed(const char* name, long blocks, void (*aiv)(P...), void (*aic)(
 
 // The kernel is compiled once per core type as kernel_aiv and kernel_aic; a weak reference is null where a copy is
 // absent.
-#define DSV4C_LAUNCH(kernel, blocks, stream, ...)                                                                 \
-    do {                                                                                                          \
-        extern decltype(kernel) kernel##_on_aiv __asm__(#kernel "_aiv") __attribute__((weak));                    \
-        extern decltype(kernel) kernel##_on_aic __asm__(#kernel "_aic") __attribute__((weak));                    \
-        (void)(stream);                                                                                           \
-        ::emu::launch_typed(#kernel, static_cast<long>(blocks), &kernel##_on_aiv, &kernel##_on_aic, __VA_ARGS__); \
+#define DSV4C_LAUNCH(kernel, blocks, stream, ...)                                                                   \
+    do {                                                                                                            \
+        extern decltype(kernel) kernel##_on_aiv __asm__(#kernel "_aiv") __attribute__((weak));                      \
+        extern decltype(kernel) kernel##_on_aic __asm__(#kernel "_aic") __attribute__((weak));                      \
+        (void)(stream);                                                                                             \
+        ::emu::launch_typed(#kernel, static_cast<long>(blocks), &kernel##_on_aiv, &kernel##_on_aic, ##__VA_ARGS__); \
     } while (0)
 
 #endif

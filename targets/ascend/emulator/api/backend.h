@@ -128,6 +128,13 @@ void pipe_reset(At at);
 void pipe_close();
 Place buffer_init(TPosition pos, uint32_t bytes, At at);
 Place static_place(TPosition pos, uint32_t addr, uint64_t bytes, At at);
+// Between enter and leave, buffers come from the pool's own memory.
+struct Pool {
+    Place place;
+    uint32_t used = 0;
+};
+void pool_enter(Pool* pool);
+void pool_leave();
 QueueHandle queue_init(TPosition src, TPosition dst, int depth, int num, uint32_t bytes, At at);
 Place queue_alloc(QueueHandle q, At at);
 void queue_free(QueueHandle q, const Place& place, At at);

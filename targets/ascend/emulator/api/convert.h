@@ -8,10 +8,9 @@ namespace emu {
 void brcb(const Operand& dst, const Operand& src, int repeat, At at);
 void create_index(const Operand& dst, uint64_t first, const Shape& shape, At at);
 void compare(const Place& dst, const Operand& a, const Operand& b, bool scalar, uint64_t value, CMPMODE mode,
-             const Shape& shape, bool to_register, At at);
+             const Shape& shape, At at);
 void select(const Operand& dst, const Place& mask, const Operand& a, const Operand& b, bool scalar, uint64_t value,
             int mode, const Shape& shape, At at);
-void set_compare_mask(const Place& mask, At at);
 
 // Which conversions exist and with which rounding (spec §3.3): bit r of the result allows RoundMode r.
 constexpr uint32_t kNone = 1, kModes = 0b111110, kOdd = 1 << 6, kHybrid = 1 << 7;
@@ -175,7 +174,7 @@ inline void Compare(const LocalTensor<U>& dst, const LocalTensor<T>& src0, const
                     uint32_t count, At at = At()) {
     static_assert(EMU_COMPARABLE, "Compare: half, float, and int32 with EQ");
     emu::compare(dst.place(), {src0.place(), emu::dtype<T>}, {src1.place(), emu::dtype<T>}, false, 0, cmpMode,
-                 emu::count_of(count), false, at);
+                 emu::count_of(count), at);
 }
 template <typename T, typename U, bool isSetMask = true>
 inline void Compare(const LocalTensor<U>& dst, const LocalTensor<T>& src0, const LocalTensor<T>& src1, CMPMODE cmpMode,
@@ -183,32 +182,27 @@ inline void Compare(const LocalTensor<U>& dst, const LocalTensor<T>& src0, const
     static_assert(EMU_COMPARABLE, "Compare: half, float, and int32 with EQ");
     emu::compare(dst.place(), {src0.place(), emu::dtype<T>, p.src0BlkStride, p.src0RepStride},
                  {src1.place(), emu::dtype<T>, p.src1BlkStride, p.src1RepStride}, false, 0, cmpMode,
-                 emu::repeats(mask, repeatTime, isSetMask), false, at);
+                 emu::repeats(mask, repeatTime, isSetMask), at);
 }
 template <typename T, typename U>
 inline void CompareScalar(const LocalTensor<U>& dst, const LocalTensor<T>& src0, const T src1Scalar, CMPMODE cmpMode,
                           uint32_t count, At at = At()) {
     static_assert(EMU_COMPARABLE, "CompareScalar: half, float, and int32 with EQ");
     emu::compare(dst.place(), {src0.place(), emu::dtype<T>}, {}, true, emu::bits_of(src1Scalar), cmpMode,
-                 emu::count_of(count), false, at);
+                 emu::count_of(count), at);
 }
 template <typename T, typename U, bool isSetMask = true>
 inline void CompareScalar(const LocalTensor<U>& dst, const LocalTensor<T>& src0, const T src1Scalar, CMPMODE cmpMode,
                           uint64_t mask, emu::Repeat repeatTime, const UnaryRepeatParams& p, At at = At()) {
     static_assert(EMU_COMPARABLE, "CompareScalar: half, float, and int32 with EQ");
     emu::compare(dst.place(), {src0.place(), emu::dtype<T>, p.srcBlkStride, p.srcRepStride}, {}, true,
-                 emu::bits_of(src1Scalar), cmpMode, emu::repeats(mask, repeatTime, isSetMask), false, at);
+                 emu::bits_of(src1Scalar), cmpMode, emu::repeats(mask, repeatTime, isSetMask), at);
 }
 template <typename T, typename U>
 inline void Compares(const LocalTensor<U>& dst, const LocalTensor<T>& src0, const T src1Scalar, CMPMODE cmpMode,
                      uint32_t count, At at = At()) {
     CompareScalar(dst, src0, src1Scalar, cmpMode, count, at);
 }
-template <typename T>
-inline void SetCmpMask(const LocalTensor<T>& src, At at = At()) {
-    emu::set_compare_mask(src.place(), at);
-}
-
 #define EMU_SELECTABLE (emu::legal<T, half, float> || (emu::k3510 && (sizeof(T) == 2 || sizeof(T) == 4)))
 template <typename T, typename U>
 inline void Select(const LocalTensor<T>& dst, const LocalTensor<U>& selMask, const LocalTensor<T>& src0,

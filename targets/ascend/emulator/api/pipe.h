@@ -105,6 +105,33 @@ private:
     emu::Place place_;
 };
 
+// Memory that buffers are taken from in turns: Reset starts over.
+template <TPosition pos, uint32_t bufIDSize = 4>
+class TBufPool {
+public:
+    template <class Q>
+    bool InitBuffer(Q& queue, uint8_t num, uint32_t len, At at = At()) {
+        emu::pool_enter(&pool_);
+        queue.open(num, len, at);
+        emu::pool_leave();
+        return true;
+    }
+    template <TPosition at_pos>
+    bool InitBuffer(TBuf<at_pos>& buffer, uint32_t len, At at = At()) {
+        emu::pool_enter(&pool_);
+        buffer.open(len, at);
+        emu::pool_leave();
+        return true;
+    }
+    void Reset() { pool_.used = 0; }
+
+    void open(uint32_t len, At at) { pool_.place = emu::buffer_init(pos, len, at); }
+    void share(const TBufPool& other) { pool_.place = other.pool_.place; }
+
+private:
+    emu::Pool pool_;
+};
+
 class TPipe {
 public:
     TPipe(At at = At()) { emu::pipe_open(at); }
@@ -126,6 +153,17 @@ public:
         buffer.open(len, at);
         return true;
     }
+    template <TPosition pos, uint32_t ids>
+    bool InitBufPool(TBufPool<pos, ids>& pool, uint32_t len, At at = At()) {
+        pool.open(len, at);
+        return true;
+    }
+    template <TPosition pos, uint32_t ids>
+    bool InitBufPool(TBufPool<pos, ids>& pool, uint32_t, TBufPool<pos, ids>& shared, At = At()) {
+        pool.share(shared);
+        return true;
+    }
+    uint64_t GetBaseAddr(int8_t) { return 0; }
     template <HardEvent event>
     TEventID AllocEventID(At at = At()) {
         return TEventID(emu::alloc_event(event, at));

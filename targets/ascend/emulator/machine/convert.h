@@ -131,7 +131,7 @@ bool holds(CMPMODE m, double a, double b) {
 
 // Bit i%8 of byte i/8 is the result for element i.
 void compare(const Place& dst, const Operand& a, const Operand& b, bool scalar, uint64_t value, CMPMODE mode,
-             const Shape& shape, bool, At at) {
+             const Shape& shape, At at) {
     Core& c = core(at);
     Instr i(scalar ? "CompareScalar" : "Compare", V, at);
     if (!has_lane(c, V)) return issue(std::move(i));
@@ -180,18 +180,6 @@ void compare(const Place& dst, const Operand& a, const Operand& b, bool scalar, 
         }
         std::memcpy(to.memory->bytes + to.off, bits.data(), bits.size());
     };
-    issue(std::move(i));
-}
-
-void set_compare_mask(const Place& mask, At at) {
-    Core& c = core(at);
-    Instr i("SetCmpMask", V, at);
-    const auto r = range_of(c, mask, 0, 16, i.name, at);
-    if (!r) return;
-    i.reads.push_back(*r);
-    const Range from = *r;
-    Core* owner = &c;
-    i.run = [owner, from] { std::memcpy(owner->compare_mask, from.memory->bytes + from.off, 16); };
     issue(std::move(i));
 }
 

@@ -165,15 +165,14 @@ struct Core {
     // mask register and modes
     bool counter = false;
     uint64_t mask[2] = {~0ull, ~0ull};
-    bool mask_is_count = false;
     float deq_scale = 1;
-    uint8_t compare_mask[32] = {};
     int atomic = 0;
     Dtype atomic_type = Dtype::None;
     At atomic_at;
     uint16_t merged[4] = {};  // of the last MrgSort
 
     int pipes_open = 0;
+    Pool* pool = nullptr;   // that buffers are being taken from
     uint32_t used[8] = {};  // bytes allocated by the pipe, per memory
     std::vector<Buffer> buffers;
     std::vector<Queue> queues;
@@ -261,10 +260,8 @@ void find(const char* kind, At at, const std::string& text, const std::string& f
 }
 
 void report_narrow(const char* name, long long value, unsigned long long limit, At at) {
-    find("narrow", at,
-         format("%s = %lld does not fit its field (at most %llu); the chip would use %s bits of it", name, value, limit,
-                "the low"),
-         "split into a loop or choose a smaller tile");
+    find("narrow", at, format("%s = %lld does not fit its field (at most %llu)", name, value, limit),
+         "split into a loop or choose a smaller tile; the chip would drop the upper bits");
 }
 
 Core& core(At at = At("", 0)) {

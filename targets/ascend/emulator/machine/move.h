@@ -34,12 +34,11 @@ struct CopyPlan {
     std::vector<Range> dst, src;
 };
 
-bool finish_copy(Instr& i, const CopyPlan& plan, double rate) {
+void finish_copy(Instr& i, const CopyPlan& plan, double rate) {
     i.reads = plan.src;
     i.writes = plan.dst;
     i.cycles = double(bytes_in(plan.dst)) / rate;
     add_moves(i, plan.dst, plan.src);
-    return true;
 }
 
 void copy_in(const Place& dst, uint64_t src, Dtype, const Blocks& b, At at) {

@@ -32,25 +32,31 @@ Place static_place(TPosition pos, uint32_t addr, uint64_t bytes, At at) {
     return p;
 }
 
+void pool_enter(Pool* pool) { core().pool = pool; }
+void pool_leave() { core().pool = nullptr; }
+
 Place take_memory(Core& c, TPosition pos, uint32_t bytes, At at) {
     const Hardware h = hardware_of(pos);
     const uint32_t rounded = (bytes + 31) / 32 * 32;
     const uint32_t step = alignment(h);
-    uint32_t& used = c.used[int(h)];
-    const uint32_t addr = (used + step - 1) / step * step;
+    if (c.pool && hardware_of(c.pool->place.pos) != h)
+        find("position", at, "a buffer of another memory than its pool's");
+    uint32_t& used = c.pool ? c.pool->used : c.used[int(h)];
+    const uint32_t start = c.pool ? c.pool->place.lo : 0, room = c.pool ? c.pool->place.hi - start : capacity(h);
+    const uint32_t offset = (used + step - 1) / step * step;
     if (bytes == 0) find("capacity", at, "InitBuffer with 0 bytes");
-    if (addr + rounded > capacity(h)) {
+    if (offset + rounded > room) {
         find("capacity", at,
-             format("InitBuffer: %s overflows: %u of %u bytes are taken, %u more do not fit", name_of(h), used,
-                    capacity(h), rounded),
+             format("InitBuffer: %s overflows: %u of %u bytes are taken, %u more do not fit",
+                    c.pool ? "a pool" : name_of(h), used, room, rounded),
              "use smaller or fewer buffers");
         abandon(c);
     }
-    used = addr + rounded;
+    used = offset + rounded;
     Place p;
     p.pos = pos;
-    p.addr = p.lo = addr;
-    p.hi = addr + rounded;
+    p.addr = p.lo = start + offset;
+    p.hi = p.lo + rounded;
     return p;
 }
 

@@ -50,7 +50,7 @@ void write_result(std::vector<uint8_t>& out, size_t slot, const Folded& f, Reduc
     }
 }
 
-struct Group1 {  // lanes that fold into one result, and where the result goes
+struct FoldGroup {  // lanes that fold into one result, and where the result goes
     size_t from, to;
     uint64_t dst_off;
     uint64_t first_lane;
@@ -69,7 +69,7 @@ void reduce_repeat(const char* name, Fold fold, Span span, const Operand& dst, c
     // The unit of the destination's repeat stride: results for Whole, 8 results for Block, one repeat's results for
     // Pair.
     const uint64_t unit = span == Span::Whole ? (pair ? 2 : 1) * size : span == Span::Block ? 8 * size : per / 2 * size;
-    std::vector<Group1> groups;
+    std::vector<FoldGroup> groups;
     std::vector<Run> writes;
     size_t lane = 0;
     for (const Segment& s : segments) {
