@@ -35,7 +35,8 @@ class Fault:
 
 LOADED = "auto x = ub<float>(X, 128), y = ub<float>(Y, 128), z = ub<float>(Z, 128); in(x, a, 128); ORDER(MTE2_V);"
 DONE = "ORDER(V_MTE3); out(c, z, 128);"
-QUEUE = "TPipe pipe; TQue<QuePosition::VECIN, 1> q; pipe.InitBuffer(q, 2, 512);"
+QUEUE = "TPipe pipe; TQue<QuePosition::VECIN, 1> q; TBuf<> buf; pipe.InitBuffer(q, 2, 512);"
+QUEUE += "pipe.InitBuffer(buf, 512); auto z = buf.Get<float>();"
 VALUES = "auto x = ub<float>(X, 128); Duplicate(x, (float)(GetBlockIdx() + 1), 128); ORDER(V_MTE3);"
 CUBE = """
     LocalTensor<half> a1(TPosition::A1, 0, 256), b1(TPosition::B1, 512, 256);
@@ -294,8 +295,7 @@ FAULTS = {
     "free_use": Fault(
         "queue",
         r"after FreeTensor",
-        f"{QUEUE} auto t = q.AllocTensor<float>(); in(t, a, 128); q.EnQue(t); t = q.DeQue<float>(); q.FreeTensor(t);"
-        "auto z = ub<float>(Z, 128); @",
+        f"{QUEUE} auto t = q.AllocTensor<float>(); in(t, a, 128); q.EnQue(t); t = q.DeQue<float>(); q.FreeTensor(t);@",
         "",
         "Adds(z, t, 1.0f, 128);",
     ),
@@ -336,6 +336,19 @@ FAULTS = {
         "5",
     ),
     "pipe_twice": Fault("queue", r"second TPipe", "TPipe pipe; @", "", "TPipe other;"),
+    "state": Fault(
+        "mode",
+        r"neither a TPipe nor InitSocState",
+        f"if (false) InitSocState(); @ {VALUES} out(c, x, 128);",
+        "InitSocState();",
+    ),
+    "static_mixed": Fault(
+        "queue",
+        r"static addresses and a TPipe",
+        "TPipe pipe; TBuf<> t; pipe.InitBuffer(t, 64); @",
+        "",
+        "ub<float>(X, 64);",
+    ),
     # memory
     "capacity": Fault("capacity", r"UB overflows", "TPipe pipe; TBuf<> t; pipe.InitBuffer(t, @);", "188160", "188161"),
     "capacity_static": Fault("capacity", r"ends beyond UB", "auto x = ub<float>(@, 64);", "1024", "188032"),
@@ -398,7 +411,7 @@ FAULTS = {
     "undefined_queue": Fault(
         "undefined",
         r"Adds reads UB",
-        f"{QUEUE} auto z = ub<float>(Z, 128); for (int i = 0; i < 4; i++) {{ auto t = q.AllocTensor<float>();"
+        f"{QUEUE} for (int i = 0; i < 4; i++) {{ auto t = q.AllocTensor<float>();"
         " in(t, a, i < 2 ? 128 : @); q.EnQue(t); t = q.DeQue<float>();"
         "PipeBarrier<PIPE_V>(); Adds(z, t, 1.0f, 128); q.FreeTensor(t); }",
         "128",

@@ -60,6 +60,7 @@ DOUBLE = (
     HEAD
     + """
 extern "C" __global__ __aicore__ void double_all(GM_ADDR x, GM_ADDR y, int32_t n) {
+    InitSocState();
     auto t = ub<float>(X, n);
     in(t, x + GetBlockIdx() * n * 4, n); ORDER(MTE2_V); Muls(t, t, 2.0f, n); ORDER(V_MTE3);
     out(y + GetBlockIdx() * n * 4, t, n);
@@ -107,16 +108,19 @@ BODIES = {
 KINDS = {"indices_12": "MIX_AIC_1_2", "indices_11": "MIX_AIC_1_1", "indices_01": "MIX_AIV_1_0"}
 SIGNED = """
 extern "C" __global__ __vector__ void signed_vector(GM_ADDR a) {
+    InitSocState();
     auto t = ub<int32_t>(X, 8); Duplicate(t, (int32_t)(GetBlockIdx() + 1), 8); ORDER(V_MTE3);
     out(a + GetBlockIdx() * 32, t, 8);
 }
 extern "C" __global__ __mix__(1, 2) void signed_mix(GM_ADDR a) {
+    InitSocState();
     if ASCEND_IS_AIV {
         auto t = ub<int32_t>(X, 8); Duplicate(t, (int32_t)(GetBlockIdx() + 1), 8); ORDER(V_MTE3);
         out(a + GetBlockIdx() * 32, t, 8);
     }
 }
 extern "C" __global__ __cube__ void signed_cube(GM_ADDR a) {
+    InitSocState();
     LocalTensor<int16_t> l(TPosition::A1, 0, 16); DataCopy(l, global<int16_t>(a), 16);
     SetFlag<HardEvent::MTE2_MTE3>(0); WaitFlag<HardEvent::MTE2_MTE3>(0); DataCopy(global<int16_t>(a)[16], l, 16);
 }

@@ -123,6 +123,7 @@ void set_deq_scale(float scale);
 struct QueueHandle {
     int id = -1;
 };
+void init_state();
 void pipe_open(At at);
 void pipe_reset(At at);
 void pipe_close();

@@ -7,17 +7,18 @@ enum pipe_t { PIPE_S = 0, PIPE_V, PIPE_M, PIPE_MTE1, PIPE_MTE2, PIPE_MTE3, PIPE_
 enum event_t { EVENT_ID0 = 0, EVENT_ID1, EVENT_ID2, EVENT_ID3, EVENT_ID4, EVENT_ID5, EVENT_ID6, EVENT_ID7 };
 
 // Source pipe and destination pipe of every event.
-#define EMU_EVENTS(X)                                                                                               \
-    X(MTE2, MTE1)                                                                                                   \
-    X(MTE1, MTE2)                                                                                                   \
-    X(MTE1, M)                                                                                                      \
-    X(M, MTE1)                                                                                                      \
-    X(MTE2, V)                                                                                                      \
-    X(V, MTE2)                                                                                                      \
-    X(MTE3, V)                                                                                                      \
-    X(V, MTE3) X(M, V) X(V, M) X(V, V) X(MTE3, MTE1) X(MTE1, MTE3) X(MTE1, V) X(MTE2, M) X(M, MTE2) X(V, MTE1)      \
-        X(M, FIX) X(FIX, M) X(MTE3, MTE2) X(MTE2, MTE3) X(S, V) X(V, S) X(S, MTE2) X(MTE2, S) X(S, MTE3) X(MTE3, S) \
-            X(MTE2, FIX) X(FIX, MTE2) X(FIX, S) X(M, S) X(FIX, MTE3) X(MTE1, FIX) X(FIX, MTE1) X(FIX, FIX)
+#define EMU_EVENTS(X)                                                                                                  \
+    X(MTE2, MTE1)                                                                                                      \
+    X(MTE1, MTE2)                                                                                                      \
+    X(MTE1, M)                                                                                                         \
+    X(M, MTE1)                                                                                                         \
+    X(MTE2, V)                                                                                                         \
+    X(V, MTE2)                                                                                                         \
+    X(MTE3, V)                                                                                                         \
+    X(V, MTE3)                                                                                                         \
+    X(M, V) X(V, M) X(V, V) X(MTE3, MTE1) X(MTE1, MTE3) X(MTE1, V) X(MTE2, M) X(M, MTE2) X(V, MTE1) X(M, FIX)          \
+        X(FIX, M) X(MTE3, MTE2) X(MTE2, MTE3) X(S, V) X(V, S) X(S, MTE2) X(MTE2, S) X(S, MTE3) X(MTE3, S) X(MTE2, FIX) \
+            X(FIX, MTE2) X(FIX, S) X(M, S) X(FIX, MTE3) X(MTE1, FIX) X(FIX, MTE1) X(FIX, FIX)
 
 namespace AscendC {
 

@@ -16,7 +16,8 @@ inline int64_t GetBlockNum() { return emu::block_count(); }
 inline int64_t GetSubBlockIdx() { return emu::sub_block_index(); }
 inline int64_t GetSubBlockNum() { return emu::sub_block_count(); }
 inline int64_t GetTaskRatio() { return emu::task_ratio(); }
-inline void InitSocState() {}
+// Clears what an earlier kernel may have left: mask and atomic modes. A kernel without TPipe calls it first.
+inline void InitSocState() { emu::init_state(); }
 inline GM_ADDR GetUserWorkspace(GM_ADDR workspace) { return workspace; }
 inline void SetSysWorkspace(GM_ADDR) {}
 inline GM_ADDR GetSysWorkSpacePtr() { return reinterpret_cast<GM_ADDR>(emu::system_workspace()); }

@@ -283,6 +283,12 @@ void issue(Instr instr) {
              c.cube ? "guard it with if ASCEND_IS_AIV" : "guard it with if ASCEND_IS_AIC");
         return;
     }
+    if (!c.ready) {
+        find("mode", instr.at,
+             "the kernel has neither a TPipe nor InitSocState: modes that an earlier kernel left are still on",
+             "call InitSocState() first");
+        c.ready = true;
+    }
     const Lane lane = instr.lane;
     Item item{Item::Instruction, instr.at, {}, std::make_shared<Instr>(std::move(instr)), 0, 0, 0, {}};
     enqueue(c, lane, std::move(item));

@@ -247,8 +247,8 @@ void transpose_image(const Place& dst, const Place& src, Dtype type, int64_t n, 
 }
 
 Place ub_place(uint64_t address, At at) {
-    return static_place(TPosition::VECCALC, uint32_t(address),
-                        address < capacity(Hardware::UB) ? capacity(Hardware::UB) - address : 0, at);
+    return place_at(TPosition::VECCALC, uint32_t(address),
+                    address < capacity(Hardware::UB) ? capacity(Hardware::UB) - address : 0, at);
 }
 
 void to_5hd(const Place* dst, const Place* src, Dtype type, const To5HD& p, At at) {

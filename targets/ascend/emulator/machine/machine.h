@@ -171,6 +171,8 @@ struct Core {
     At atomic_at;
     uint16_t merged[4] = {};  // of the last MrgSort
 
+    bool ready = false;    // InitSocState or a TPipe has set the core's modes
+    bool statics = false;  // has tensors at addresses of the kernel's choice
     int pipes_open = 0;
     Pool* pool = nullptr;   // that buffers are being taken from
     uint32_t used[8] = {};  // bytes allocated by the pipe, per memory

@@ -5,9 +5,18 @@
 
 namespace emu {
 
+void init_state() { core().ready = true; }
+
+// Both would hand out the same addresses.
+void report_mixed(At at) {
+    find("queue", at, "tensors at static addresses and a TPipe in one kernel", "use one of the two");
+}
+
 void pipe_open(At at) {
     Core& c = core(at);
     if (c.pipes_open++) find("queue", at, "a second TPipe in one kernel", "declare one TPipe and pass a pointer");
+    if (c.statics) report_mixed(at);
+    c.ready = true;
 }
 void pipe_close() {}
 void pipe_reset(At at) {
@@ -17,7 +26,7 @@ void pipe_reset(At at) {
     c.total_buffers = 0;
 }
 
-Place static_place(TPosition pos, uint32_t addr, uint64_t bytes, At at) {
+Place place_at(TPosition pos, uint32_t addr, uint64_t bytes, At at) {
     const Hardware h = hardware_of(pos);
     if (addr + bytes > capacity(h)) {
         find("capacity", at,
@@ -30,6 +39,13 @@ Place static_place(TPosition pos, uint32_t addr, uint64_t bytes, At at) {
     p.hi = uint32_t(std::min<uint64_t>((addr + bytes + 31) / 32 * 32, capacity(h)));  // the last block belongs to it
     check_aligned(p, alignment(h), "LocalTensor", at);
     return p;
+}
+
+Place static_place(TPosition pos, uint32_t addr, uint64_t bytes, At at) {
+    Core& c = core(at);
+    if (c.pipes_open) report_mixed(at);
+    c.statics = true;
+    return place_at(pos, addr, bytes, at);
 }
 
 void pool_enter(Pool* pool) { core().pool = pool; }
