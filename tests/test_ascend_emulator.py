@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import subprocess
 from functools import partial
 from pathlib import Path
 
@@ -68,3 +69,21 @@ def test_runners(
     monkeypatch.setattr(emulate, "build", partial(build, machine=machine_folder))
     runpy.run_path(str(KERNELS.parent / f"{name}.py"), run_name="__main__")
     assert "largest error" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arch", [2201, 3510])
+@pytest.mark.parametrize("core", [[], ["-DDSV4C_CORE_AIC"]])
+def test_headers_give_no_warnings(arch: int, core: list[str]) -> None:
+    command = [
+        emulate.compiler(),
+        *emulate.flags_of(arch),
+        *core,
+        "-Wall",
+        "-Wextra",
+        "-Wshadow",
+        "-Werror",
+        "-fsyntax-only",
+    ]
+    for kernel in sorted(KERNELS.glob("*.cpp")):
+        done = subprocess.run([*command, str(kernel)], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
