@@ -220,7 +220,7 @@ def test_core_types_in_the_signature(tmp_path: Path, machine_folder: Path) -> No
         np.testing.assert_array_equal(x, np.tile(np.arange(16), 2))
 
 
-def test_user_errors(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_errors(library: Library, machine_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"no kernel 'absent'.*it has indices"):
         Emulator(library).launch("absent", 1)
     with pytest.raises(UserError, match=r"no profile '2202'; use one of 2201-manual"):
@@ -235,7 +235,7 @@ def test_user_errors(library: Library, tmp_path: Path, monkeypatch: pytest.Monke
         build(tmp_path, tmp_path)
     (tmp_path / "bad.cpp").write_text(HEAD + 'extern "C" __global__ __aicore__ void bad(GM_ADDR a) { Nonsense(a); }')
     with pytest.raises(UserError, match=r"(?s)bad\.cpp.*Nonsense"):
-        build(tmp_path, tmp_path / "out")
+        build(tmp_path, tmp_path / "out", machine=machine_folder)
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(UserError, match=r"g\+\+ not found; apt-get install g\+\+"):
         build(tmp_path, tmp_path / "out")
