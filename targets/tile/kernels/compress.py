@@ -111,7 +111,7 @@ def _store(k: Kernel, normed: Piece, entries: Tensor, offset: Int, cos: Piece, s
     last, here, start = normed.part(parts - 1), offset + (parts - 1) * cols, cols - 2 * half
     if start:
         k.store(entries.window(here, 1, start, cols), last)
-    turning = last.cut(start, 2 * half)
+    turning = k.columns(last, start, 2 * half)
     even, odd = k.even(turning), k.odd(turning)
     turned = k.interleave(k.sub(k.mul(even, cos), k.mul(odd, sin)), k.add(k.mul(odd, cos), k.mul(even, sin)))
     k.store(entries.window(here + start, 1, 2 * half, cols), turned)
