@@ -39,9 +39,11 @@ template <typename T> void out(GM_ADDR to, const LocalTensor<T>& from, uint32_t 
 
 def kernel(name: str, body: str, kind: str = "AIV_ONLY") -> str:
     """A kernel of three pointers and two numbers."""
+    start = "" if "TPipe" in body or "InitSocState" in body else "InitSocState();"
     return f"""
 extern "C" __global__ __aicore__ void {name}(GM_ADDR a, GM_ADDR b, GM_ADDR c, int32_t n, float f) {{
     KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_{kind});
+    {start}
 {body}
 }}
 """
@@ -61,9 +63,3 @@ def compiled(
             (folder / file).write_text(HEAD + text)
             sources.append(folder / file)
     return build(sources, folder, arch, machine)
-
-
-@pytest.fixture(scope="session")
-def machine_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the machine's object is kept, compiled once a session."""
-    return tmp_path_factory.mktemp("machine")

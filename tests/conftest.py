@@ -1,4 +1,4 @@
-"""What several test files share: one compiled artefact."""
+"""What several test files share: one compiled artefact, one compiled emulator."""
 
 from __future__ import annotations
 
@@ -25,3 +25,9 @@ def tiny_artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert code == 0
     (folder.parent / "compile.json").write_text(out.getvalue())
     return folder
+
+
+@pytest.fixture(scope="session")
+def machine_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the AscendC emulator's machine is kept, compiled once a session and chip."""
+    return tmp_path_factory.mktemp("machine")

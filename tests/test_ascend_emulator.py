@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import runpy
+import subprocess
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from ascend import machine_folder, needs_compiler
+from ascend import needs_compiler
 
+from dsv4c.targets.ascend import emulate
 from dsv4c.targets.ascend.emulate import Emulator, Library, Unwritten, build
 
-__all__ = ["machine_folder"]
 pytestmark = needs_compiler
 KERNELS = Path(__file__).resolve().parents[1] / "examples" / "ascend" / "kernels"
 RUNS = [("2201-manual", "clocks", 0), ("2201-auto", "clocks", 0), *(("2201-auto", "witness", s) for s in range(4))]
@@ -57,3 +60,30 @@ def test_matmul(examples: Library, profile: str, mode: str, seed: int, shape: tu
         emulator.launch("matmul_custom", 3, a, b, Unwritten(c), np.array([M, N, K, 64, 64, 48], np.uint32))
         assert emulator.cycles()[0]["M"] > 0
     np.testing.assert_allclose(c, a.astype(np.float64) @ b.astype(np.float64), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["add", "softmax", "matmul"])
+def test_runners(
+    name: str, machine_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(emulate, "build", partial(build, machine=machine_folder))
+    runpy.run_path(str(KERNELS.parent / f"{name}.py"), run_name="__main__")
+    assert "largest error" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arch", [2201, 3510])
+@pytest.mark.parametrize("core", [[], ["-DDSV4C_CORE_AIC"]])
+def test_headers_give_no_warnings(arch: int, core: list[str]) -> None:
+    command = [
+        emulate.compiler(),
+        *emulate.flags_of(arch),
+        *core,
+        "-Wall",
+        "-Wextra",
+        "-Wshadow",
+        "-Werror",
+        "-fsyntax-only",
+    ]
+    for kernel in sorted(KERNELS.glob("*.cpp")):
+        done = subprocess.run([*command, str(kernel)], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")

@@ -8,11 +8,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from ascend import compiled, machine_folder, needs_compiler
+from ascend import compiled, needs_compiler
 
 from dsv4c.targets.ascend.emulate import Emulator, Library, Unwritten
 
-__all__ = ["machine_folder"]
 pytestmark = needs_compiler
 Array = np.ndarray[Any, Any]
 
@@ -424,6 +423,11 @@ REDUCTIONS = {
     "whole_min_value": reduction("WholeReduceMin(z, x, 64, n / 64, 1, 1, 8, ReduceOrder::ORDER_ONLY_VALUE)"),
     "block_sum": reduction("BlockReduceSum(z, x, n / 64, 64, 1, 1, 8)"),
     "block_max": reduction("BlockReduceMax(z, x, n / 64, 64, 1, 1, 8)"),
+    "new_names": reduction(
+        "ReduceRepeat<ReduceType::SUM>(z, x, 64, n / 64, 1, 1, 8); PipeBarrier<PIPE_V>();"
+        "ReduceDataBlock<ReduceType::MIN>(z[64], x, n / 64, 64, 1, 1, 8);"
+        "ReduceRepeat<ReduceType::MAX>(z[256], x, 64, n / 64, 1, 1, 8, ReduceOrder::ORDER_ONLY_VALUE)"
+    ),
     "pair_sum": reduction("PairReduceSum(z, x, n / 64, 64, 1, 1, 8)"),
 }
 
@@ -449,6 +453,10 @@ def test_reductions(library: Library, n: int) -> None:
     np.testing.assert_array_equal(run("whole_min_value")[: n // 64], rows.min(1))
     np.testing.assert_allclose(run("block_sum")[: n // 8], blocks.sum(1), rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(run("block_max")[: n // 8], blocks.max(1))
+    new = run("new_names")
+    np.testing.assert_allclose(new[: n // 64], rows.sum(1), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(new[64 : 64 + n // 8], blocks.min(1))
+    np.testing.assert_array_equal(new[256 : 256 + n // 64], rows.max(1))
     np.testing.assert_array_equal(run("pair_sum")[: n // 2], x.reshape(-1, 2).sum(1))
 
 

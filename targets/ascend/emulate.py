@@ -101,7 +101,7 @@ def machine_object(arch: int, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         part = target.with_suffix(f".{os.getpid()}.part")
         source = headers() / "ascend_emulator.cpp"
-        run_compiler([compiler(), *flags_of(arch), "-O2", "-c", str(source), "-o", str(part)], source)
+        run_compiler([compiler(), *flags_of(arch), "-O1", "-c", str(source), "-o", str(part)], source)
         part.replace(target)  # another process may have made the same
     return target
 
@@ -110,7 +110,8 @@ def object_commands(source: Path, out: Path, arch: int) -> list[tuple[Path, list
     """One compilation per core type that the file has kernels for."""
     text = source.read_text(encoding="utf-8")
     names = entries_of(source)
-    kinds = (["aiv"] if not ONLY_CUBE.search(text) or "MIX" in text else []) + (["aic"] if ON_CUBE.search(text) else [])
+    only_cube = len(names) == 1 and ONLY_CUBE.search(text)
+    kinds = ([] if only_cube else ["aiv"]) + (["aic"] if ON_CUBE.search(text) else [])
     commands = []
     for kind in kinds:
         target = out / f"{source.stem}-{arch}.{kind}.o"
@@ -248,6 +249,7 @@ class Emulator:
                 f"{library.path.name} is compiled for {library.arch}", where=profile, fix="build for this chip"
             )
         self.library = library
+        self._findings: list[Finding] = []
         self._lib = ctypes.CDLL(str(library.path))
         self._declare()
         self.configure(profile, mode, seed, cores)
@@ -270,7 +272,7 @@ class Emulator:
             ctypes.c_int,
             ctypes.c_uint32,
         ]
-        lib.dsv4c_emu_malloc.argtypes, lib.dsv4c_emu_malloc.restype = [u64], pointer
+        lib.dsv4c_emu_malloc.argtypes, lib.dsv4c_emu_malloc.restype = [u64, ctypes.c_char_p], pointer
         lib.dsv4c_emu_free.argtypes = [pointer]
         lib.dsv4c_emu_upload.argtypes = [pointer, pointer, u64]
         lib.dsv4c_emu_download.argtypes = [pointer, pointer, u64]
@@ -288,6 +290,7 @@ class Emulator:
         aic, aiv = cores or (chosen.aic, chosen.aiv)
         self._lib.dsv4c_emu_configure(chosen.auto, mode == "witness", seed, aic, aiv, 0)
         self._lib.dsv4c_emu_clear()
+        self._findings.clear()
 
     def tiling_key(self, key: int) -> None:
         """What TILING_KEY_IS compares with."""
@@ -301,7 +304,7 @@ class Emulator:
         Raises:
             EmulationError: there are findings, and ``check`` is on.
         """
-        before = len(self.findings())
+        self._lib.dsv4c_emu_clear_findings()  # equal findings of an earlier launch must not hide this one's
         call = _Call(self._lib, name, arguments)
         try:
             self._lib.dsv4c_emu_launch(
@@ -309,7 +312,8 @@ class Emulator:
             )
         finally:
             missing = call.fetch()
-        found = [*self.findings()[before:], *missing]
+        found = [Finding(**each) for each in json.loads(self._lib.dsv4c_emu_findings_json())] + missing
+        self._findings += found
         if found and check:
             raise EmulationError(found)
         return found
@@ -336,7 +340,7 @@ class Emulator:
 
     def findings(self) -> list[Finding]:
         """Everything found since ``configure``."""
-        return [Finding(**each) for each in json.loads(self._lib.dsv4c_emu_findings_json())]
+        return list(self._findings)
 
     def cycles(self) -> list[dict[str, Any]]:
         """One row per launch: the estimate, and busy cycles of every pipe, of the busiest core and in sum."""
@@ -352,7 +356,6 @@ class _Call:
         self._arrays: list[tuple[int, int, Array, bool]] = []
         self.words = (ctypes.c_uint64 * WORDS)()
         self.floats = (ctypes.c_double * FLOATS)()
-        lib.dsv4c_emu_restart_names()  # allocation i is argument i of this launch
         words = floats = 0
         for index, argument in enumerate(arguments):
             if isinstance(argument, (float, np.floating)):
@@ -376,7 +379,7 @@ class _Call:
     def _place(self, index: int, array: Array, filled: bool) -> int:
         if not array.flags.c_contiguous:
             raise UserError("an array must be contiguous", where=f"{self._name}: argument {index}")
-        address: int = self._lib.dsv4c_emu_malloc(array.nbytes)
+        address: int = self._lib.dsv4c_emu_malloc(array.nbytes, f"GM argument {index}".encode())
         if filled and array.nbytes:
             self._lib.dsv4c_emu_upload(address, array.ctypes.data, array.nbytes)
         self._arrays.append((index, address, array, filled))

@@ -1,8 +1,9 @@
 // Vector clocks over (agent, lane): an agent is a core, a lane is one of its pipes.
 //
-// An instruction is tick t of its lane. All that orders instructions (flags, barriers) waits for *all earlier* ones of a
-// lane, so what an instruction knows of a lane is always a prefix: one number. Knowledge of the own agent is an array;
-// knowledge of others changes only at cross-agent synchronisation and is shared, because it has agents*lanes entries.
+// An instruction is tick t of its lane. All that orders instructions (flags, barriers) waits for *all earlier* ones of
+// a lane, so what an instruction knows of a lane is always a prefix: one number. Knowledge of the own agent is an
+// array; knowledge of others changes only at cross-agent synchronisation and is shared, because it has agents*lanes
+// entries.
 #pragma once
 
 #include <algorithm>

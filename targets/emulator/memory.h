@@ -42,19 +42,21 @@ public:
 // Allocations of global memory, each between red zones that belong to nobody.
 class Registry {
 public:
-    static constexpr uint64_t kRed = 4096;  // bytes before and after: an access there is found, not served
+    static constexpr uint64_t kRed = 4096;   // bytes before and after: an access there is found, not served
     static constexpr uint64_t kAlign = 512;  // what the device's allocator gives
 
     ~Registry() {
         for (auto& each : blocks_) std::free(each.second.raw);
     }
 
-    uint8_t* allocate(uint64_t bytes) {
+    // A name for reports starts with "GM"; without one it is the number of the allocation.
+    uint8_t* allocate(uint64_t bytes, const char* called = nullptr) {
         const uint64_t room = (bytes + kAlign - 1) / kAlign * kAlign + 2 * kRed;
         auto* raw = static_cast<uint8_t*>(std::aligned_alloc(kRed, (room + kRed - 1) / kRed * kRed));
         poison(raw, room);
         uint8_t* base = raw + kRed;
-        const std::string name = "GM allocation " + std::to_string(++made_) + " of " + std::to_string(bytes) + " bytes";
+        const std::string number = "GM allocation " + std::to_string(++made_);
+        const std::string name = (called ? called : number) + " of " + std::to_string(bytes) + " bytes";
         blocks_[reinterpret_cast<uint64_t>(base)] = {raw, std::make_unique<Memory>(name, base, bytes)};
         return base;
     }
@@ -89,8 +91,6 @@ public:
     void next_launch() {
         each([](Memory& m) { m.shadow.next_launch(); });
     }
-
-    void restart_names() { made_ = 0; }
 
 private:
     struct Block {

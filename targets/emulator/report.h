@@ -79,8 +79,9 @@ public:
         std::string out = "[";
         for (const Finding& f : findings_) {
             out += out.size() > 1 ? ", " : "";
-            out += "{\"kind\": " + quoted(f.kind) + ", \"where\": " + quoted(f.where) + ", \"text\": " + quoted(f.text) +
-                   ", \"fix\": " + quoted(f.fix) + ", \"times\": " + std::to_string(f.times) + "}";
+            out += "{\"kind\": " + quoted(f.kind) + ", \"where\": " + quoted(f.where) +
+                   ", \"text\": " + quoted(f.text) + ", \"fix\": " + quoted(f.fix) +
+                   ", \"times\": " + std::to_string(f.times) + "}";
         }
         return out + "]";
     }
@@ -104,9 +105,8 @@ private:
     std::map<std::string, size_t> seen_;
 };
 
-inline Report& report() {
-    static Report one;
-    return one;
-}
+// The report of this program or shared object. Defined by the machine, not inline here: statics of inline functions are
+// shared by all shared objects of a process.
+Report& report();
 
 }  // namespace emu

@@ -1,7 +1,7 @@
 // Shadow memory: for every byte who touched it last, and whether it was ever written.
 //
-// Lines of 32 bytes, each with a few touches {byte mask, agent, lane, tick, kind}; overlap is exact to the byte and costs
-// one AND. Pages appear when first touched and are forgotten between launches by generation, not by clearing.
+// Lines of 32 bytes, each with a few touches {byte mask, agent, lane, tick, kind}; overlap is exact to the byte and
+// costs one AND. Pages appear when first touched and are forgotten between launches by generation, not by clearing.
 #pragma once
 
 #include <cstdint>
@@ -104,7 +104,6 @@ private:
 
     // Keeps only touches that can still race with a later instruction that is ordered after this one.
     const Touch* add(Line& line, const Touch& mine, const Clock& clock) {
-        static thread_local Touch clash;
         bool raced = false;
         size_t kept = 0;
         auto& all = line.touches;
@@ -115,9 +114,9 @@ private:
                 const bool self = t.agent == mine.agent && t.lane == mine.lane && t.tick == mine.tick;
                 const bool ordered = self || clock.knows(t.agent, t.lane) >= t.tick;
                 const bool harmless = t.kind == mine.kind && t.kind != Kind::Write;
-                if (!ordered && !harmless && !raced) {
+                if (!ordered && !harmless) {  // the latest: what orders it orders what it is ordered after
                     raced = true;
-                    clash = t;
+                    clash_ = t;
                 }
                 const bool same_lane = t.agent == mine.agent && t.lane == mine.lane && t.kind == mine.kind;
                 if (mine.kind == Kind::Write) {
@@ -130,10 +129,11 @@ private:
         }
         all.resize(kept);
         all.push_back(mine);
-        return raced ? &clash : nullptr;
+        return raced ? &clash_ : nullptr;
     }
 
     uint32_t generation_ = 0;
+    Touch clash_{};
     std::vector<std::unique_ptr<Page>> pages_;
 };
 

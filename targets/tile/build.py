@@ -270,7 +270,7 @@ class Kernel:
         return out if dtype == "i32" else self.cast(out, dtype)
 
     def mma(
-        self, acc: Piece, a: Piece, b: Piece, first: Int, rows: Int, turned: tuple[int, int] | None = None
+        self, acc: Piece, a: Piece, b: Piece, first: Int, rows: Int, turned: tuple[Int, int] | None = None
     ) -> None:
         """acc (+)= a b^T, or ``turned`` a times some columns of b, of which ``rows`` rows matter."""
         self._add(ir.Mma(acc, a, b, first, rows, turned))

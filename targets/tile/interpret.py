@@ -138,7 +138,7 @@ class _Run:
         acc, rows = self.piece(s.acc), self.number(s.rows)
         a, b = self.piece(s.a)[:rows].astype(np.float32), self.piece(s.b).astype(np.float32)
         before = 0 if self.number(s.first) else acc[:rows].copy()
-        acc[:rows] = before + a @ (b[:, s.turned[0] : sum(s.turned)] if s.turned else b.T)
+        acc[:rows] = before + a @ (b[:, self.number(s.turned[0]) :][:, : s.turned[1]] if s.turned else b.T)
 
     def _chan(self, s: ir.Chan) -> None:
         self.piece(s.dst)[...] = self.piece(s.src)

@@ -256,7 +256,7 @@ class Mma:
     b: Piece
     first: Int  # 0 or 1
     rows: Int
-    turned: tuple[int, int] | None = None  # b is [K, ..], of which these columns, first and number, are multiplied
+    turned: tuple[Int, int] | None = None  # b is [K, ..], of which these columns, first and number, are multiplied
 
 
 @dataclass(frozen=True)

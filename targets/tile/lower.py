@@ -31,12 +31,13 @@ class Kept:
 
     def __init__(self, function: Function) -> None:
         self.producers: dict[int, Op] = {id(r): op for op in function.ops for r in op.results}
+        self._results = {id(r) for r in function.results}
         self._added: list[Op] = []
 
     def kept(self, value: Value) -> bool:
         """Whether the value has memory of its own."""
         op = self.producers.get(id(value))
-        if op is None or op.name in STRUCTURAL:
+        if op is None or op.name in STRUCTURAL or id(value) in self._results:
             return True
         return op.name not in ("reshape", "const") and not (op.name in ARITHMETIC and is_weight(self, value))
 
@@ -55,8 +56,22 @@ class FunctionLowering(lowering.FunctionLowering):
         super().__init__(module, function, plan, Kept(function))
         self.table, self.templates = table, templates
 
+    def _reserve_results(self) -> None:
+        """What a result is a view of is written into the caller's memory as well."""
+        super()._reserve_results()
+        for result in self.function.results:
+            value = result
+            while id(value) in self.places and (op := self.keeping.producers.get(id(value))) and op.name == "reshape":
+                (source,) = op.operands
+                made = self.keeping.producers.get(id(source))
+                if id(source) not in self.places and made is not None and made.name not in STRUCTURAL:
+                    self.places[id(source)] = self.places[id(value)]
+                value = source
+
     def compute(self, op: Op) -> None:
         """A template's launches."""
+        if op.name == "reshape" and self.places.get(id(op.operands[0])) == self.places.get(id(op.results[0])):
+            return
         if op.results and not self.keeping.kept(op.results[0]):
             return
         if op.name not in self.templates:

@@ -25,13 +25,14 @@ class Fitted:
 
 
 def fitted(build: Callable[..., Program], chip: Chip, candidates: Candidates) -> Fitted:
-    """The first of the candidates that fits; buffers take turns where there is room for it.
+    """The first of the candidates that fits with buffers that take turns; the first without them if none does.
 
     Raises CapacityError or UnsynchronisableError, of the last candidate, where none does.
     """
     problem: Exception | None = None
-    for sizes in candidates:
-        for stages in (2, 1):
+    tried = list(candidates)
+    for stages in (2, 1):
+        for sizes in tried:
             try:
                 logical = build(**sizes, stages=stages)
                 return Fitted(logical, legalize(logical, chip), {**sizes, "stages": stages})

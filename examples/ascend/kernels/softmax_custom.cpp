@@ -1,4 +1,5 @@
-// Softmax of rows, one row at a time, float. Scalars go through GetValue: the compiler orders them with the vector pipe.
+// Softmax of rows, one row at a time, float. Scalars go through GetValue: the compiler orders them with the vector
+// pipe.
 #include "kernel_operator.h"
 
 using namespace AscendC;
@@ -32,8 +33,8 @@ public:
 private:
     __aicore__ inline void CopyIn(uint32_t row) {
         LocalTensor<float> x = inQueue.AllocTensor<float>();
-        DataCopyPad(x, xGm[static_cast<uint64_t>(row) * t.width], {1, static_cast<uint32_t>(t.width * sizeof(float)), 0, 0, 0},
-                    {false, 0, 0, 0});
+        DataCopyPad(x, xGm[static_cast<uint64_t>(row) * t.width],
+                    {1, static_cast<uint32_t>(t.width * sizeof(float)), 0, 0, 0}, {false, 0, 0, 0});
         inQueue.EnQue(x);
     }
     __aicore__ inline void Compute() {
@@ -54,7 +55,8 @@ private:
     }
     __aicore__ inline void CopyOut(uint32_t row) {
         LocalTensor<float> y = outQueue.DeQue<float>();
-        DataCopyPad(yGm[static_cast<uint64_t>(row) * t.width], y, {1, static_cast<uint32_t>(t.width * sizeof(float)), 0, 0, 0});
+        DataCopyPad(yGm[static_cast<uint64_t>(row) * t.width], y,
+                    {1, static_cast<uint32_t>(t.width * sizeof(float)), 0, 0, 0});
         outQueue.FreeTensor(y);
     }
 

@@ -65,7 +65,7 @@ def mma(s: Scope, m: Mma) -> None:
     a, b = m.a.tile, m.b.tile
     c0 = depth(a.dtype)
     k = up(a.cols, c0)
-    if m.turned and (BITS[a.dtype] != 16 or b.rows != k or m.turned[0] % ROWS or m.turned[1] % ROWS):
+    if m.turned and (BITS[a.dtype] != 16 or b.rows != k or m.turned[1] % ROWS):
         raise IllegalError(f"{b.name}: [K, N] operands are of 16 bits and as deep as the other's K")
     step = _step(s, a.rows, m.turned[1] if m.turned else b.rows, k, a.dtype)
     if k == step:  # L0 takes turns with the loop at hand
@@ -87,7 +87,7 @@ def _product(s: Scope, m: Mma, i: Int, turn: Int, step: int) -> None:
     from_a = _all(s, a).line(a.rows * step, mul(i, step * a.rows))
     s.emit("load_a", "MTE1", (x,), (from_a,), rows=a.rows, depth=step)
     if m.turned:
-        from_b = _all(s, b).at(add(mul(i, step * c0), m.turned[0] * b.rows), (n // c0, b.rows * c0), (step * c0, 1))
+        from_b = _all(s, b).at(add(mul(i, step * c0), mul(m.turned[0], b.rows)), (n // c0, b.rows * c0), (step * c0, 1))
         s.emit("load_b_turned", "MTE1", (w,), (from_b,), rows=b.rows, depth=step, n=n)
     else:
         from_b = _all(s, b).line(n * step, mul(i, step * n))
@@ -98,7 +98,7 @@ def _product(s: Scope, m: Mma, i: Int, turn: Int, step: int) -> None:
 
 def _step(s: Scope, m: int, n: int, k: int, dtype: str) -> int:
     width, c0 = BITS[dtype] // 8, depth(dtype)
-    fits = min(s.chip.scopes["L0A"] // (m * width), s.chip.scopes["L0B"] // (n * width)) // L0_STAGES
+    fits = min(s.chip.scopes["L0A"] // (m * width), s.chip.scopes["L0B"] // (n * width)) // (L0_STAGES * s.shares)
     for step in range(min(fits // c0 * c0, k), 0, -c0):
         if k % step == 0:
             return step

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from .. import logical as ir
 from ..chip import Chip
-from ..memory import assign
+from ..memory import CapacityError, assign
 from ..physical import Part, Program, Ring
 from ..sync import synchronised
 from . import cube, move, reduce, vector
 from .channel import credits, rings_of, send, without_unused
-from .scope import Scope
+from .scope import IllegalError, Scope
 
 
 def legalize(program: ir.Program, chip: Chip) -> Program:
@@ -20,12 +20,23 @@ def legalize(program: ir.Program, chip: Chip) -> Program:
     tiles = [x.tile for x in statements if isinstance(x, ir.Declare)]
     cores = [core for core, vec in (("AIC", False), ("AIV", True)) if vec in {tile.kind == "vec" for tile in tiles}]
     rings = rings_of(statements)
-    parts = tuple(_part(program, chip, core, rings) for core in cores)
+    parts = tuple(_shared(program, chip, core, rings) for core in cores)
     return Program(program.name, chip.name, chip.arch, program.tensors, program.sizes, parts, tuple(rings.values()))
 
 
-def _part(program: ir.Program, chip: Chip, core: str, rings: Mapping[str, Ring]) -> Part:
-    s = Scope(chip, core, rings=rings)
+def _shared(program: ir.Program, chip: Chip, core: str, rings: Mapping[str, Ring]) -> Part:
+    """One core's part; where its products do not fit L0 side by side, each gets less of it."""
+    for shares in (1, 2, 4):
+        try:
+            return _part(program, chip, core, shares, rings)
+        except (CapacityError, IllegalError):
+            if core == "AIV" or shares == 4:
+                raise
+    raise AssertionError
+
+
+def _part(program: ir.Program, chip: Chip, core: str, shares: int, rings: Mapping[str, Ring]) -> Part:
+    s = Scope(chip, core, shares, rings=rings)
     _block(s, program.body)
     (body,) = s.blocks
     opened, closed = credits(s)

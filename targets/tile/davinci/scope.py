@@ -41,6 +41,7 @@ class Scope:
 
     chip: Chip
     core: str  # AIV | AIC
+    shares: int = 1  # products that hold a part of L0 at the same time
     blocks: list[list[Step]] = field(default_factory=lambda: [[]])
     buffers: list[Buffer] = field(default_factory=list)
     homes: dict[Buffer, str] = field(default_factory=dict)  # the loop, by counter, that a buffer is declared in

@@ -29,7 +29,7 @@ class Cache:
     first: Int
     width: int
 
-    def rows(self, row: Int, count: Int, start: int = 0, width: int | None = None) -> Window:
+    def rows(self, row: Int, count: Int, start: Int = 0, width: int | None = None) -> Window:
         """Some rows, or some of their channels."""
         wide = self.width if width is None else width
         return self.tensor.window((self.first + row) * self.width + start, count, wide, self.width)
@@ -58,10 +58,9 @@ class Task:
         self.peak, self.total = k.vec(rows, 1, name="peak"), k.vec(rows, 1, name="total")
         k.copy(MASKED, self.peak)
         k.copy(0.0, self.total)
-        chunks = self.queries[0].cols // self.sizes.chunk
-        self.values = [k.vec(rows, self.sizes.chunk, name="values") for _ in range(chunks)]
-        for values in self.values:
-            k.copy(0.0, values)
+        self.chunks = self.queries[0].cols // self.sizes.chunk
+        self.values = k.vec(self.chunks * rows, self.sizes.chunk, name="values")  # the chunks below each other
+        k.copy(0.0, self.values)
 
     def sink(self, logits: Window) -> None:
         """A key without value: it is where peak and sum start."""
@@ -82,7 +81,7 @@ class Task:
             scores = self._masked(k.iota(panel, 0, "f32"), "<", sub(count, first), scores)
             scores = scores if mask is None else mask(first, scores)
 
-            def values(start: int, cache: Cache = caches[0], first: Int = first, here: Int = here) -> Piece:
+            def values(start: Int, cache: Cache = caches[0], first: Int = first, here: Int = here) -> Piece:
                 return k.load(cache.rows(first, here, start, self.sizes.chunk), panel, self.sizes.chunk)
 
             self._panel(scores, keys[0], values)
@@ -104,12 +103,12 @@ class Task:
                         k.load_into(operand.part(i), cache.rows(row, 1))
             scores = self._masked(numbers, ">=", 0.0, self._scores(keys))
 
-            def values(start: int, first: Int = first, here: Int = here) -> Piece:
+            def values(start: Int, first: Int = first, here: Int = here) -> Piece:
                 return self._gathered_values(caches[0], start, chosen, at + first, here)
 
             self._panel(scores, keys[0], values)
 
-    def _gathered_values(self, cache: Cache, start: int, chosen: Tensor, at: Int, count: Int) -> Piece:
+    def _gathered_values(self, cache: Cache, start: Int, chosen: Tensor, at: Int, count: Int) -> Piece:
         k = self.k
         tile = k.vec(self.sizes.panel, self.sizes.chunk, self.dtype)
         k.copy(0.0, tile)
@@ -134,7 +133,7 @@ class Task:
         full = self.k.copy(column, self.k.vec(scores.rows, scores.cols))
         return self.k.where(full, cmp, limit, scores, MASKED)
 
-    def _panel(self, scores: Piece, keys: Piece, values: Callable[[int], Piece]) -> None:
+    def _panel(self, scores: Piece, keys: Piece, values: Callable[[Int], Piece]) -> None:
         """Peak and sum move on, and so do the weighted values."""
         k = self.k
         peak = k.maximum(self.peak, k.largest(scores))
@@ -143,8 +142,8 @@ class Task:
         k.add(k.mul(self.total, fade), k.sum(powers), out=self.total)
         k.copy(peak, self.peak)
         weights = k.to_cube(powers, self.dtype)
-        for number, held in enumerate(self.values):
-            start = number * self.sizes.chunk
+        for number in k.loop(self.chunks):
+            start, held = number * self.sizes.chunk, self.values.part(number * self.sizes.rows, self.sizes.rows)
             sums = k.acc(self.sizes.rows, self.sizes.chunk, "sums")
             if self.dtype == "f32":  # [K, N] operands are of 16 bits: the vector core turns the panel
                 turned = k.to_cube(k.transpose(values(start)), "f32")
@@ -155,7 +154,8 @@ class Task:
 
     def end(self, out: Tensor, row: Int, valid: Int) -> None:
         """The weighted values over their sum, to rows of ``out``."""
-        width = self.sizes.chunk * len(self.values)
-        for number, values in enumerate(self.values):
+        width = self.sizes.chunk * self.chunks
+        for number in self.k.loop(self.chunks):
+            values = self.values.part(number * self.sizes.rows, self.sizes.rows)
             window = out.window(row * width + number * self.sizes.chunk, valid, self.sizes.chunk, width)
             self.k.store(window, self.k.div(values, self.total))

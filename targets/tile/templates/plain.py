@@ -179,7 +179,7 @@ def lower_nothing(f: FunctionLowering, op: Op) -> None:
 
 
 PLAIN: Mapping[str, Template] = {
-    "cast": lower_cast, "copy": lower_copy, "add": lower_binary, "mul": lower_binary, "sub": lower_binary,
+    "cast": lower_cast, "copy": lower_copy, "reshape": lower_copy, "add": lower_binary, "mul": lower_binary, "sub": lower_binary,
     "lt": lower_less, "iota": lower_iota, "slice": lower_slice, "concat": lower_concat, "gather": lower_gather,
     "broadcast_to": lower_broadcast, "const": lower_nothing,
 }  # fmt: skip

@@ -47,7 +47,9 @@ def lower_compress(f: FunctionLowering, op: Op) -> None:
         "width": number(entries.shape[2]), "channels": number(channels), "rate": rate, "tail": number(tail_kv.shape[1]),
         "overlap": op.attrs["overlap"], "half": half, "eps": op.attrs["eps"], "dtype": kv.dtype, "weight": norm.dtype,
     }  # fmt: skip
-    name = f.table.get(compress_kv, options, [{}])
+    width = number(entries.shape[2])
+    tiles = [{"cols": c} for c in (512, 256, 128, 64, 32, 16) if width % c == 0 and c >= 2 * half] or [{"cols": width}]
+    name = f.table.get(compress_kv, options, tiles)
     args = (kv, gate, past, new, entries, tail_kv, tail_gate, bias, norm)
     sizes = {"B": batch, "S": length, "N": entries.shape[1], "W": windows}
     f.run_kernel(name, (*map(f.view, args), *turns), sizes)

@@ -1,5 +1,5 @@
-// What the API hands to the machine: plain records and functions, compiled once in ascend_emulator.cpp, so that a kernel's
-// translation unit holds nothing but thin templates.
+// What the API hands to the machine: plain records and functions, compiled once in ascend_emulator.cpp, so that a
+// kernel's translation unit holds nothing but thin templates.
 #pragma once
 
 #include "../../../emulator/at.h"
@@ -66,8 +66,38 @@ inline Shape repeats(const uint64_t* mask, int repeat, bool set_mask) {
 }
 
 enum class VecOp : uint8_t {
-    Add, Sub, Mul, Div, Max, Min, And, Or, Not, Adds, Muls, Maxs, Mins, LeakyRelu, ShiftLeft, ShiftRight, Exp, Ln, Abs,
-    Sqrt, Rsqrt, Reciprocal, Relu, Axpy, MulAddDst, FusedMulAdd, AddRelu, SubRelu, Neg, Duplicate, Cast, Copy
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Max,
+    Min,
+    And,
+    Or,
+    Not,
+    Adds,
+    Muls,
+    Maxs,
+    Mins,
+    LeakyRelu,
+    ShiftLeft,
+    ShiftRight,
+    Exp,
+    Ln,
+    Abs,
+    Sqrt,
+    Rsqrt,
+    Reciprocal,
+    Relu,
+    Axpy,
+    MulAddDst,
+    FusedMulAdd,
+    AddRelu,
+    SubRelu,
+    Neg,
+    Duplicate,
+    Cast,
+    Copy
 };
 
 // dst = op(srcs, scalar), lane by lane.
@@ -93,11 +123,19 @@ void set_deq_scale(float scale);
 struct QueueHandle {
     int id = -1;
 };
+void init_state();
 void pipe_open(At at);
 void pipe_reset(At at);
 void pipe_close();
 Place buffer_init(TPosition pos, uint32_t bytes, At at);
 Place static_place(TPosition pos, uint32_t addr, uint64_t bytes, At at);
+// Between enter and leave, buffers come from the pool's own memory.
+struct Pool {
+    Place place;
+    uint32_t used = 0;
+};
+void pool_enter(Pool* pool);
+void pool_leave();
 QueueHandle queue_init(TPosition src, TPosition dst, int depth, int num, uint32_t bytes, At at);
 Place queue_alloc(QueueHandle q, At at);
 void queue_free(QueueHandle q, const Place& place, At at);

@@ -1,7 +1,7 @@
 // The cube path: L1 -> L0A/L0B by LoadData, L0 -> L0C by Mmad, L0C -> GM (and UB on 3510) by Fixpipe.
 #pragma once
 
-#include "move.h"
+#include "cube_params.h"
 
 namespace emu {
 
@@ -14,7 +14,8 @@ struct Load2DV2 {
     bool transpose;
 };
 struct Load3D {
-    int64_t pad[4], h, w, channels, k_ext, m_ext, k_start, m_start, stride_w, stride_h, filter_w, filter_h, dilation_w, dilation_h;
+    int64_t pad[4], h, w, channels, k_ext, m_ext, k_start, m_start, stride_w, stride_h, filter_w, filter_h, dilation_w,
+        dilation_h;
     bool transpose;
     uint64_t pad_value;
 };
@@ -29,8 +30,10 @@ struct Product {
     int64_t m, n, k;
     bool zero, from_bias, align_k;
     int unit_flag;
+    bool unmodelled;
 };
-void mmad(const Place& c, const Place& a, const Place& b, const Place* bias, Dtype ct, Dtype at_type, Dtype bt, const Product& p, At at);
+void mmad(const Place& c, const Place& a, const Place& b, const Place* bias, Dtype ct, Dtype at_type, Dtype bt,
+          const Product& p, At at);
 
 struct Fix {
     int64_t n, m, src_stride, dst_stride, nd, src_nd, dst_nd;
@@ -43,181 +46,65 @@ struct Fix {
 void fixpipe_gm(uint64_t dst, const Place& src, Dtype to, Dtype from, const Fix& p, const Place* vector, At at);
 void fixpipe_local(const Place& dst, const Place& src, Dtype to, Dtype from, const Fix& p, const Place* vector, At at);
 
-template <typename A, typename B, typename C> constexpr bool mmad_types() {
+template <typename A, typename B, typename C>
+constexpr bool mmad_types() {
     if (std::is_same<A, B>::value && one_of<A, half, bfloat16_t, float> && std::is_same<C, float>::value) return true;
-    if (std::is_same<A, int8_t>::value && std::is_same<B, int8_t>::value && std::is_same<C, int32_t>::value) return true;
-    return k3510 && one_of<A, fp8_e4m3fn_t, fp8_e5m2_t> && one_of<B, fp8_e4m3fn_t, fp8_e5m2_t> && std::is_same<C, float>::value;
+    if (std::is_same<A, int8_t>::value && std::is_same<B, int8_t>::value && std::is_same<C, int32_t>::value)
+        return true;
+    return k3510 && one_of<A, fp8_e4m3fn_t, fp8_e5m2_t> && one_of<B, fp8_e4m3fn_t, fp8_e5m2_t> &&
+           std::is_same<C, float>::value;
 }
 
 }  // namespace emu
 
 namespace AscendC {
 
-struct LoadData2DParams {
-    EMU_FIELD(uint16_t, startIndex, 0);
-    EMU_FIELD(uint8_t, repeatTimes, 0);
-    EMU_FIELD(uint16_t, srcStride, 0);
-    EMU_FIELD(uint8_t, sid, 0);
-    EMU_FIELD(uint16_t, dstGap, 0);
-    bool ifTranspose = false;
-    uint8_t addrMode = 0;
-    LoadData2DParams() = default;
-    template <typename A, typename B, typename C, typename D, typename E>
-    LoadData2DParams(A start, B times, C src, D s, E gap, bool transpose, uint8_t mode, At at = At())
-        : startIndex(start, at), repeatTimes(times, at), srcStride(src, at), sid(s, at), dstGap(gap, at), ifTranspose(transpose), addrMode(mode) {}
-};
-using LoadData2dParams = LoadData2DParams;
-
-struct LoadData2DParamsV2 {
-    EMU_FIELD(uint32_t, mStartPosition, 0);
-    EMU_FIELD(uint32_t, kStartPosition, 0);
-    EMU_FIELD(uint16_t, mStep, 0);
-    EMU_FIELD(uint16_t, kStep, 0);
-    EMU_FIELD(int32_t, srcStride, 0);
-    EMU_FIELD(uint16_t, dstStride, 0);
-    bool ifTranspose = false;
-    uint8_t sid = 0;
-};
-
-struct LoadData2dTransposeParams {
-    EMU_FIELD(uint16_t, startIndex, 0);
-    EMU_FIELD(uint8_t, repeatTimes, 0);
-    EMU_FIELD(uint16_t, srcStride, 0);
-    EMU_FIELD(uint16_t, dstGap, 0);
-    EMU_FIELD(uint16_t, dstFracGap, 0);
-    uint8_t addrMode = 0;
-    LoadData2dTransposeParams() = default;
-    template <typename A, typename B, typename C, typename D, typename E>
-    LoadData2dTransposeParams(A start, B times, C src, D gap, E fractal_gap, uint8_t mode = 0, At at = At())
-        : startIndex(start, at), repeatTimes(times, at), srcStride(src, at), dstGap(gap, at), dstFracGap(fractal_gap, at), addrMode(mode) {}
-};
-
-template <typename T>
-struct LoadData3DParamsV2 {
-    uint8_t padList[4] = {0, 0, 0, 0};  // left, right, top, bottom
-    EMU_FIELD(uint16_t, l1H, 0);
-    EMU_FIELD(uint16_t, l1W, 0);
-    EMU_FIELD(uint16_t, channelSize, 0);
-    EMU_FIELD(uint16_t, kExtension, 0);
-    EMU_FIELD(uint16_t, mExtension, 0);
-    EMU_FIELD(uint16_t, kStartPt, 0);
-    EMU_FIELD(uint16_t, mStartPt, 0);
-    EMU_FIELD(uint8_t, strideW, 1);
-    EMU_FIELD(uint8_t, strideH, 1);
-    EMU_FIELD(uint8_t, filterW, 1);
-    EMU_FIELD(uint8_t, filterH, 1);
-    EMU_FIELD(uint8_t, dilationFilterW, 1);
-    EMU_FIELD(uint8_t, dilationFilterH, 1);
-    bool enTranspose = false;
-    bool enSmallK = false;
-    T padValue{};
-    bool filterSizeW = false;
-    bool filterSizeH = false;
-    bool fMatrixCtrl = false;
-};
-
-template <typename T>
-struct InitConstValueParams {
-    EMU_FIELD(uint16_t, repeatTimes, 0);
-    EMU_FIELD(uint16_t, blockNum, 0);
-    EMU_FIELD(uint16_t, dstGap, 0);
-    T initValue{};
-    InitConstValueParams() = default;
-    template <typename A, typename B, typename C>
-    InitConstValueParams(A times, B blocks, C gap, T value, At at = At())
-        : repeatTimes(times, at), blockNum(blocks, at), dstGap(gap, at), initValue(value) {}
-};
-
-struct MmadParams {
-    EMU_FIELD_MAX(uint16_t, m, 0, 4095);
-    EMU_FIELD_MAX(uint16_t, n, 0, 4095);
-    EMU_FIELD_MAX(uint16_t, k, 0, 4095);
-    bool isBias = false;
-    int32_t fmOffset = 0;
-    bool enSsparse = false;
-    bool enWinogradA = false;
-    bool enWinogradB = false;
-    int8_t unitFlag = 0;
-    bool kDirectionAlign = false;
-    bool cmatrixSource = false;
-    bool cmatrixInitVal = true;
-#if __NPU_ARCH__ == 3510
-    bool disableGemv = false;
-#endif
-};
-
-struct FixpipeConfig {
-    CO2Layout format;
-    bool isToUB = false;
-};
-inline constexpr FixpipeConfig CFG_NZ = {CO2Layout::NZ};
-inline constexpr FixpipeConfig CFG_ROW_MAJOR = {CO2Layout::ROW_MAJOR};
-inline constexpr FixpipeConfig CFG_NZ_UB = {CO2Layout::NZ, true};
-inline constexpr FixpipeConfig CFG_ROW_MAJOR_UB = {CO2Layout::ROW_MAJOR, true};
-
-struct FixpipeParamsV220 {
-    EMU_FIELD_MAX(uint16_t, nSize, 0, 4095);
-    EMU_FIELD(uint16_t, mSize, 0);
-    EMU_FIELD(uint16_t, srcStride, 0);
-    EMU_FIELD(uint32_t, dstStride, 0);
-    QuantMode_t quantPre = QuantMode_t::NoQuant;
-    uint64_t deqScalar = 0;
-    EMU_FIELD(uint16_t, ndNum, 1);
-    EMU_FIELD(uint16_t, srcNdStride, 0);
-    EMU_FIELD(uint32_t, dstNdStride, 0);
-    bool reluEn = false;
-    uint8_t unitFlag = 0;
-    bool isChannelSplit = false;
-};
-
-#if __NPU_ARCH__ == 3510
-struct Nz2NdParams {
-    uint16_t ndNum = 1;
-    uint16_t srcNdStride = 0;
-    uint32_t dstNdStride = 0;
-};
-template <CO2Layout format = CO2Layout::ROW_MAJOR>
-struct FixpipeParamsArch3510 {
-    EMU_FIELD_MAX(uint16_t, nSize, 0, 4095);
-    EMU_FIELD(uint16_t, mSize, 0);
-    EMU_FIELD(uint16_t, srcStride, 0);
-    EMU_FIELD(uint32_t, dstStride, 0);
-    QuantMode_t quantPre = QuantMode_t::NoQuant;
-    uint64_t deqScalar = 0;
-    bool reluEn = false;
-    uint8_t unitFlag = 0;
-    uint8_t dualDstCtl = 0;  // 0: one UB, 1: rows halved over both, 2: columns halved over both
-    uint8_t subBlockId = 0;
-    Nz2NdParams params;
-};
-#endif
-
 template <typename T>
 inline void LoadData(const LocalTensor<T>& dst, const LocalTensor<T>& src, const LoadData2DParams& p, At at = At()) {
-    emu::load_2d(dst.place(), src.place(), emu::dtype<T>, {p.startIndex, p.repeatTimes, p.srcStride, p.dstGap, p.ifTranspose}, at);
+    emu::load_2d(dst.place(), src.place(), emu::dtype<T>,
+                 {p.startIndex, p.repeatTimes, p.srcStride, p.dstGap, p.ifTranspose}, at);
 }
 template <typename T>
 inline void LoadData(const LocalTensor<T>& dst, const GlobalTensor<T>& src, const LoadData2DParams& p, At at = At()) {
     static_assert(!emu::k3510 || sizeof(T) == 0, "LoadData from GM to L0 does not exist on 3510");
-    emu::load_2d_gm(dst.place(), src.address(), emu::dtype<T>, {p.startIndex, p.repeatTimes, p.srcStride, p.dstGap, p.ifTranspose}, at);
+    emu::load_2d_gm(dst.place(), src.address(), emu::dtype<T>,
+                    {p.startIndex, p.repeatTimes, p.srcStride, p.dstGap, p.ifTranspose}, at);
 }
 template <typename T>
 inline void LoadData(const LocalTensor<T>& dst, const LocalTensor<T>& src, const LoadData2DParamsV2& p, At at = At()) {
     static_assert(emu::k3510 || sizeof(T) == 0, "LoadData2DParamsV2 is of 3510; use LoadData2DParams");
     emu::load_2d_v2(dst.place(), src.place(), emu::dtype<T>,
-                    {p.mStartPosition, p.kStartPosition, p.mStep, p.kStep, p.srcStride, p.dstStride, p.ifTranspose}, at);
+                    {p.mStartPosition, p.kStartPosition, p.mStep, p.kStep, p.srcStride, p.dstStride, p.ifTranspose},
+                    at);
 }
 template <typename T>
-inline void LoadDataWithTranspose(const LocalTensor<T>& dst, const LocalTensor<T>& src, const LoadData2dTransposeParams& p, At at = At()) {
+inline void LoadDataWithTranspose(const LocalTensor<T>& dst, const LocalTensor<T>& src,
+                                  const LoadData2dTransposeParams& p, At at = At()) {
     static_assert(sizeof(T) <= 2, "LoadDataWithTranspose: the emulator models 8- and 16-bit types");
-    emu::load_transposed(dst.place(), src.place(), emu::dtype<T>, {p.startIndex, p.repeatTimes, p.srcStride, p.dstGap, true}, p.dstFracGap, at);
+    emu::load_transposed(dst.place(), src.place(), emu::dtype<T>,
+                         {p.startIndex, p.repeatTimes, p.srcStride, p.dstGap, true}, p.dstFracGap, at);
 }
 template <typename T, typename U>
-inline void LoadData(const LocalTensor<T>& dst, const LocalTensor<T>& src, const LoadData3DParamsV2<U>& p, At at = At()) {
+inline void LoadData(const LocalTensor<T>& dst, const LocalTensor<T>& src, const LoadData3DParamsV2<U>& p,
+                     At at = At()) {
     emu::load_3d(dst.place(), src.place(), emu::dtype<T>,
-                 {{p.padList[0], p.padList[1], p.padList[2], p.padList[3]}, p.l1H, p.l1W, p.channelSize, p.kExtension, p.mExtension, p.kStartPt,
-                  p.mStartPt, p.strideW, p.strideH, p.filterW, p.filterH, p.dilationFilterW, p.dilationFilterH, p.enTranspose,
-                  emu::bits_of(p.padValue)}, at);
+                 {{p.padList[0], p.padList[1], p.padList[2], p.padList[3]},
+                  p.l1H,
+                  p.l1W,
+                  p.channelSize,
+                  p.kExtension,
+                  p.mExtension,
+                  p.kStartPt,
+                  p.mStartPt,
+                  p.strideW,
+                  p.strideH,
+                  p.filterW,
+                  p.filterH,
+                  p.dilationFilterW,
+                  p.dilationFilterH,
+                  p.enTranspose,
+                  emu::bits_of(p.padValue)},
+                 at);
 }
 // Units of 32 bytes in L1, of one fractal (512 bytes) in L0A and L0B.
 template <typename T>
@@ -226,59 +113,87 @@ inline void InitConstValue(const LocalTensor<T>& dst, const InitConstValueParams
     emu::init_const(dst.place(), emu::dtype<T>, p.repeatTimes, p.blockNum, p.dstGap, emu::bits_of(p.initValue), at);
 }
 template <typename T>
-inline void Fill(const LocalTensor<T>& dst, const InitConstValueParams<T>& p, At at = At()) { InitConstValue(dst, p, at); }
+inline void Fill(const LocalTensor<T>& dst, const InitConstValueParams<T>& p, At at = At()) {
+    InitConstValue(dst, p, at);
+}
+
+namespace emu_detail {
+inline emu::Product product_of(const MmadParams& p, bool from_bias) {
+    const bool unmodelled = p.enSsparse || p.enWinogradA || p.enWinogradB;
+    return {p.m, p.n, p.k, p.cmatrixInitVal, from_bias, p.kDirectionAlign, p.unitFlag, unmodelled};
+}
+}  // namespace emu_detail
 
 #define EMU_MMAD_RULE (emu::mmad_types<U, S, T>())
 template <typename T, typename U, typename S>
-inline void Mmad(const LocalTensor<T>& c, const LocalTensor<U>& a, const LocalTensor<S>& b, const MmadParams& p, At at = At()) {
+inline void Mmad(const LocalTensor<T>& c, const LocalTensor<U>& a, const LocalTensor<S>& b, const MmadParams& p,
+                 At at = At()) {
     static_assert(EMU_MMAD_RULE, "Mmad: this combination of types does not exist on this chip");
     emu::mmad(c.place(), a.place(), b.place(), nullptr, emu::dtype<T>, emu::dtype<U>, emu::dtype<S>,
-              {p.m, p.n, p.k, p.cmatrixInitVal, p.cmatrixSource, p.kDirectionAlign, p.unitFlag}, at);
+              emu_detail::product_of(p, p.cmatrixSource), at);
 }
 template <typename T, typename U, typename S, typename V>
-inline void Mmad(const LocalTensor<T>& c, const LocalTensor<U>& a, const LocalTensor<S>& b, const LocalTensor<V>& bias, const MmadParams& p,
-                 At at = At()) {
-    static_assert(EMU_MMAD_RULE && std::is_same<T, V>::value, "Mmad: this combination of types does not exist on this chip");
+inline void Mmad(const LocalTensor<T>& c, const LocalTensor<U>& a, const LocalTensor<S>& b, const LocalTensor<V>& bias,
+                 const MmadParams& p, At at = At()) {
+    static_assert(EMU_MMAD_RULE && std::is_same<T, V>::value,
+                  "Mmad: this combination of types does not exist on this chip");
     emu::mmad(c.place(), a.place(), b.place(), &bias.place(), emu::dtype<T>, emu::dtype<U>, emu::dtype<S>,
-              {p.m, p.n, p.k, p.cmatrixInitVal, true, p.kDirectionAlign, p.unitFlag}, at);
+              emu_detail::product_of(p, true), at);
 }
 
 namespace emu_detail {
 inline emu::Fix fix_of(const FixpipeParamsV220& p, bool row_major) {
-    return {p.nSize, p.mSize, p.srcStride, int64_t(p.dstStride), p.ndNum, p.srcNdStride, int64_t(p.dstNdStride), p.reluEn, row_major, p.quantPre,
-            p.deqScalar, p.unitFlag};
+    return {p.nSize,  p.mSize,   p.srcStride, int64_t(p.dstStride), p.ndNum,   p.srcNdStride, int64_t(p.dstNdStride),
+            p.reluEn, row_major, p.quantPre,  p.deqScalar,          p.unitFlag};
 }
 }  // namespace emu_detail
 
 template <typename T, typename U, const FixpipeConfig& config = CFG_ROW_MAJOR>
 inline void Fixpipe(const GlobalTensor<T>& dst, const LocalTensor<U>& src, const FixpipeParamsV220& p, At at = At()) {
-    emu::fixpipe_gm(dst.address(), src.place(), emu::dtype<T>, emu::dtype<U>, emu_detail::fix_of(p, config.format == CO2Layout::ROW_MAJOR), nullptr, at);
+    emu::fixpipe_gm(dst.address(), src.place(), emu::dtype<T>, emu::dtype<U>,
+                    emu_detail::fix_of(p, config.format == CO2Layout::ROW_MAJOR), nullptr, at);
 }
 template <typename T, typename U, const FixpipeConfig& config = CFG_ROW_MAJOR>
-inline void Fixpipe(const GlobalTensor<T>& dst, const LocalTensor<U>& src, const LocalTensor<uint64_t>& quant, const FixpipeParamsV220& p, At at = At()) {
-    emu::fixpipe_gm(dst.address(), src.place(), emu::dtype<T>, emu::dtype<U>, emu_detail::fix_of(p, config.format == CO2Layout::ROW_MAJOR),
-                    &quant.place(), at);
+inline void Fixpipe(const GlobalTensor<T>& dst, const LocalTensor<U>& src, const LocalTensor<uint64_t>& quant,
+                    const FixpipeParamsV220& p, At at = At()) {
+    emu::fixpipe_gm(dst.address(), src.place(), emu::dtype<T>, emu::dtype<U>,
+                    emu_detail::fix_of(p, config.format == CO2Layout::ROW_MAJOR), &quant.place(), at);
 }
 // L0C -> L1, in fractals.
 template <typename T, typename U, const FixpipeConfig& config = CFG_NZ>
 inline void Fixpipe(const LocalTensor<T>& dst, const LocalTensor<U>& src, const FixpipeParamsV220& p, At at = At()) {
-    emu::fixpipe_local(dst.place(), src.place(), emu::dtype<T>, emu::dtype<U>, emu_detail::fix_of(p, config.format == CO2Layout::ROW_MAJOR), nullptr, at);
+    emu::fixpipe_local(dst.place(), src.place(), emu::dtype<T>, emu::dtype<U>,
+                       emu_detail::fix_of(p, config.format == CO2Layout::ROW_MAJOR), nullptr, at);
 }
 
 #if __NPU_ARCH__ == 3510
 namespace emu_detail {
 template <CO2Layout format>
 inline emu::Fix fix_of(const FixpipeParamsArch3510<format>& p) {
-    return {p.nSize, p.mSize, p.srcStride, int64_t(p.dstStride), p.params.ndNum, p.params.srcNdStride, int64_t(p.params.dstNdStride), p.reluEn,
-            format == CO2Layout::ROW_MAJOR, p.quantPre, p.deqScalar, p.unitFlag, p.dualDstCtl, p.subBlockId};
+    return {p.nSize,
+            p.mSize,
+            p.srcStride,
+            int64_t(p.dstStride),
+            p.params.ndNum,
+            p.params.srcNdStride,
+            int64_t(p.params.dstNdStride),
+            p.reluEn,
+            format == CO2Layout::ROW_MAJOR,
+            p.quantPre,
+            p.deqScalar,
+            p.unitFlag,
+            p.dualDstCtl,
+            p.subBlockId};
 }
 }  // namespace emu_detail
 template <typename T, typename U, const FixpipeConfig& config = CFG_ROW_MAJOR>
-inline void Fixpipe(const GlobalTensor<T>& dst, const LocalTensor<U>& src, const FixpipeParamsArch3510<config.format>& p, At at = At()) {
+inline void Fixpipe(const GlobalTensor<T>& dst, const LocalTensor<U>& src,
+                    const FixpipeParamsArch3510<config.format>& p, At at = At()) {
     emu::fixpipe_gm(dst.address(), src.place(), emu::dtype<T>, emu::dtype<U>, emu_detail::fix_of(p), nullptr, at);
 }
 template <typename T, typename U, const FixpipeConfig& config = CFG_ROW_MAJOR>
-inline void Fixpipe(const LocalTensor<T>& dst, const LocalTensor<U>& src, const FixpipeParamsArch3510<config.format>& p, At at = At()) {
+inline void Fixpipe(const LocalTensor<T>& dst, const LocalTensor<U>& src, const FixpipeParamsArch3510<config.format>& p,
+                    At at = At()) {
     emu::fixpipe_local(dst.place(), src.place(), emu::dtype<T>, emu::dtype<U>, emu_detail::fix_of(p), nullptr, at);
 }
 #endif

@@ -27,7 +27,8 @@
 #define __in_pipe__(pipe)
 #define __out_pipe__(pipe)
 #define __schedmode__(mode)
-// Newer kernels fix the core type in the signature; sections keep it, so that the launcher can ask where a function lies.
+// Newer kernels fix the core type in the signature; sections keep it, so that the launcher can ask where a function
+// lies.
 #define __vector__ __attribute__((section("dsv4c_aiv")))
 #define __cube__ __attribute__((section("dsv4c_aic")))
 #define DSV4C_MIX_SECTION(aic, aiv) __attribute__((section("dsv4c_mix_" #aic "_" #aiv)))

@@ -28,7 +28,11 @@ struct BinaryRepeatParams {
     BinaryRepeatParams() = default;
     template <typename A, typename B, typename C, typename D, typename E, typename F>
     BinaryRepeatParams(A db, B b0, C b1, D dr, E r0, F r1, At at = At())
-        : dstBlkStride(db, at), src0BlkStride(b0, at), src1BlkStride(b1, at), dstRepStride(dr, at), src0RepStride(r0, at),
+        : dstBlkStride(db, at),
+          src0BlkStride(b0, at),
+          src1BlkStride(b1, at),
+          dstRepStride(dr, at),
+          src0RepStride(r0, at),
           src1RepStride(r1, at) {}
 };
 
@@ -147,8 +151,14 @@ struct Nd2NzParams {
     Nd2NzParams() = default;
     template <typename A, typename B, typename C, typename D, typename E, typename F, typename G, typename H>
     Nd2NzParams(A nd, B n, C d, D sm, E sd, F c0, G ns, H ms, At at = At())
-        : ndNum(nd, at), nValue(n, at), dValue(d, at), srcNdMatrixStride(sm, at), srcDValue(sd, at), dstNzC0Stride(c0, at),
-          dstNzNStride(ns, at), dstNzMatrixStride(ms, at) {}
+        : ndNum(nd, at),
+          nValue(n, at),
+          dValue(d, at),
+          srcNdMatrixStride(sm, at),
+          srcDValue(sd, at),
+          dstNzC0Stride(c0, at),
+          dstNzNStride(ns, at),
+          dstNzMatrixStride(ms, at) {}
 };
 
 }  // namespace AscendC

@@ -15,7 +15,8 @@ struct Merge {
 };
 void merge_sorted(const Place& dst, Dtype type, const Merge& p, At at);
 void merge_result(uint16_t counts[4]);
-void sort_all(const Place& dst, const Place& scores, const Place& indices, const Place& scratch, Dtype type, int repeat, bool full, At at);
+void sort_all(const Place& dst, const Place& scores, const Place& indices, const Place& scratch, Dtype type, int repeat,
+              bool full, At at);
 void extract(const Place& values, const Place& indices, const Place& records, Dtype type, int repeat, At at);
 
 }  // namespace emu
@@ -25,7 +26,8 @@ namespace AscendC {
 #define EMU_SORTABLE static_assert(emu::one_of<T, half, float>, "sorting: half and float")
 
 template <typename T>
-inline void Sort32(const LocalTensor<T>& dst, const LocalTensor<T>& src0, const LocalTensor<uint32_t>& src1, const int32_t repeatTime, At at = At()) {
+inline void Sort32(const LocalTensor<T>& dst, const LocalTensor<T>& src0, const LocalTensor<uint32_t>& src1,
+                   const int32_t repeatTime, At at = At()) {
     EMU_SORTABLE;
     emu::sort32(dst.place(), src0.place(), src1.place(), emu::dtype<T>, emu::Repeat(repeatTime, at), at);
 }
@@ -48,8 +50,13 @@ struct MrgSort4Info {
     MrgSort4Info() = default;
     template <typename B, typename C>
     MrgSort4Info(const uint16_t lengths[4], bool suspend, B valid, C times, At at = At())
-        : elementLength0(lengths[0], at), elementLength1(lengths[1], at), elementLength2(lengths[2], at), elementLength3(lengths[3], at),
-          ifExhaustedSuspension(suspend), validBit(valid, at), repeatTimes(times, at) {}
+        : elementLength0(lengths[0], at),
+          elementLength1(lengths[1], at),
+          elementLength2(lengths[2], at),
+          elementLength3(lengths[3], at),
+          ifExhaustedSuspension(suspend),
+          validBit(valid, at),
+          repeatTimes(times, at) {}
 };
 template <typename T>
 inline void MrgSort(const LocalTensor<T>& dst, const MrgSortSrcList<T>& src, const MrgSort4Info& p, At at = At()) {
@@ -57,7 +64,11 @@ inline void MrgSort(const LocalTensor<T>& dst, const MrgSortSrcList<T>& src, con
     const int used = p.validBit == 3 ? 2 : p.validBit == 7 ? 3 : p.validBit == 15 ? 4 : 0;
     emu::merge_sorted(dst.place(), emu::dtype<T>,
                       {{src.src1.place(), src.src2.place(), src.src3.place(), src.src4.place()},
-                       {p.elementLength0, p.elementLength1, p.elementLength2, p.elementLength3}, used, p.ifExhaustedSuspension, p.repeatTimes}, at);
+                       {p.elementLength0, p.elementLength1, p.elementLength2, p.elementLength3},
+                       used,
+                       p.ifExhaustedSuspension,
+                       p.repeatTimes},
+                      at);
 }
 inline void GetMrgSortResult(uint16_t& n1, uint16_t& n2, uint16_t& n3, uint16_t& n4) {
     uint16_t counts[4];
@@ -71,19 +82,26 @@ inline void Concat(LocalTensor<T>& concat, const LocalTensor<T>& src, const Loca
     concat = src;
 }
 template <typename T, bool isFullSort>
-inline void Sort(const LocalTensor<T>& dst, const LocalTensor<T>& concat, const LocalTensor<uint32_t>& index, LocalTensor<T>& tmp,
-                 const int32_t repeatTime, At at = At()) {
+inline void Sort(const LocalTensor<T>& dst, const LocalTensor<T>& concat, const LocalTensor<uint32_t>& index,
+                 LocalTensor<T>& tmp, const int32_t repeatTime, At at = At()) {
     EMU_SORTABLE;
-    emu::sort_all(dst.place(), concat.place(), index.place(), tmp.place(), emu::dtype<T>, emu::Repeat(repeatTime, at), isFullSort, at);
+    emu::sort_all(dst.place(), concat.place(), index.place(), tmp.place(), emu::dtype<T>, emu::Repeat(repeatTime, at),
+                  isFullSort, at);
 }
 template <typename T>
-inline void Extract(const LocalTensor<T>& dstValue, const LocalTensor<uint32_t>& dstIndex, const LocalTensor<T>& sorted, const int32_t repeatTime,
-                    At at = At()) {
+inline void Extract(const LocalTensor<T>& dstValue, const LocalTensor<uint32_t>& dstIndex, const LocalTensor<T>& sorted,
+                    const int32_t repeatTime, At at = At()) {
     EMU_SORTABLE;
     emu::extract(dstValue.place(), dstIndex.place(), sorted.place(), emu::dtype<T>, emu::Repeat(repeatTime, at), at);
 }
 // Elements of T that so many records take.
-template <typename T> inline uint32_t GetSortLen(const uint32_t elemCount) { return elemCount * uint32_t(8 / sizeof(T)); }
-template <typename T> inline uint32_t GetSortOffset(const uint32_t elemOffset) { return elemOffset * uint32_t(8 / sizeof(T)); }
+template <typename T>
+inline uint32_t GetSortLen(const uint32_t elemCount) {
+    return elemCount * uint32_t(8 / sizeof(T));
+}
+template <typename T>
+inline uint32_t GetSortOffset(const uint32_t elemOffset) {
+    return elemOffset * uint32_t(8 / sizeof(T));
+}
 
 }  // namespace AscendC

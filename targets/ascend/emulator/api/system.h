@@ -16,8 +16,10 @@ inline int64_t GetBlockNum() { return emu::block_count(); }
 inline int64_t GetSubBlockIdx() { return emu::sub_block_index(); }
 inline int64_t GetSubBlockNum() { return emu::sub_block_count(); }
 inline int64_t GetTaskRatio() { return emu::task_ratio(); }
-inline void InitSocState() {}
+// Clears what an earlier kernel may have left: mask and atomic modes. A kernel without TPipe calls it first.
+inline void InitSocState() { emu::init_state(); }
 inline GM_ADDR GetUserWorkspace(GM_ADDR workspace) { return workspace; }
+inline void SetSysWorkspace(GM_ADDR) {}
 inline GM_ADDR GetSysWorkSpacePtr() { return reinterpret_cast<GM_ADDR>(emu::system_workspace()); }
 
 // The size of the hardware's vector repeat and block.
@@ -38,9 +40,9 @@ struct TaskType {
 }  // namespace emu
 
 // Kept in a section of its own, because the launcher must know the type before it starts the kernel.
-#define KERNEL_TASK_TYPE_DEFAULT(kernel_type)                                                   \
-    static ::emu::TaskType dsv4c_task_type __attribute__((used, section("dsv4c_task_types"))) = \
-        {__func__, static_cast<long>(::AscendC::kernel_type)}
+#define KERNEL_TASK_TYPE_DEFAULT(kernel_type) \
+    static ::emu::TaskType dsv4c_task_type    \
+        __attribute__((used, section("dsv4c_task_types"))) = {__func__, static_cast<long>(::AscendC::kernel_type)}
 #define KERNEL_TASK_TYPE(key, kernel_type)
 
 #define REGISTER_TILING_DEFAULT(type) using DsvTilingDefault = type

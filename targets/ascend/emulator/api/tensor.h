@@ -83,7 +83,8 @@ public:
     }
     uint64_t GetSize() const { return size_; }
     void SetL2CacheHint(CacheMode) {}
-    template <typename Mode> void SetL2CacheHint(Mode) {}
+    template <typename Mode>
+    void SetL2CacheHint(Mode) {}
 
     uint64_t address() const { return address_; }
 

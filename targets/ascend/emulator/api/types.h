@@ -1,4 +1,5 @@
-// Element types. 16-bit floats convert to and from float explicitly only: on the device scalar code does not compute in them.
+// Element types. 16-bit floats convert to and from float explicitly only: on the device scalar code does not compute in
+// them.
 #pragma once
 
 #include <cstddef>
@@ -27,8 +28,10 @@ struct half {
     half() = default;
     template <typename V, typename = std::enable_if_t<std::is_arithmetic<V>::value>>
     explicit half(V value) : bits(emu::float_to_half(static_cast<float>(value))) {}
-    explicit operator float() const { return emu::half_to_float(bits); }
-    explicit operator double() const { return emu::half_to_float(bits); }
+    template <typename V, typename = std::enable_if_t<std::is_arithmetic<V>::value>>
+    explicit operator V() const {
+        return static_cast<V>(emu::half_to_float(bits));
+    }
 };
 
 struct bfloat16_t {
@@ -36,7 +39,10 @@ struct bfloat16_t {
     bfloat16_t() = default;
     template <typename V, typename = std::enable_if_t<std::is_arithmetic<V>::value>>
     explicit bfloat16_t(V value) : bits(emu::float_to_bf16(static_cast<float>(value))) {}
-    explicit operator float() const { return emu::bf16_to_float(bits); }
+    template <typename V, typename = std::enable_if_t<std::is_arithmetic<V>::value>>
+    explicit operator V() const {
+        return static_cast<V>(emu::bf16_to_float(bits));
+    }
 };
 
 struct fp8_e4m3fn_t {
@@ -53,34 +59,86 @@ using float16_t = half;
 
 namespace emu {
 
-template <typename T> struct DtypeOf { static constexpr Dtype value = Dtype::None; };
-template <> struct DtypeOf<float> { static constexpr Dtype value = Dtype::F32; };
-template <> struct DtypeOf<double> { static constexpr Dtype value = Dtype::F64; };
-template <> struct DtypeOf<half> { static constexpr Dtype value = Dtype::F16; };
-template <> struct DtypeOf<bfloat16_t> { static constexpr Dtype value = Dtype::BF16; };
-template <> struct DtypeOf<int8_t> { static constexpr Dtype value = Dtype::I8; };
-template <> struct DtypeOf<uint8_t> { static constexpr Dtype value = Dtype::U8; };
-template <> struct DtypeOf<bool> { static constexpr Dtype value = Dtype::U8; };
-template <> struct DtypeOf<int16_t> { static constexpr Dtype value = Dtype::I16; };
-template <> struct DtypeOf<uint16_t> { static constexpr Dtype value = Dtype::U16; };
-template <> struct DtypeOf<int32_t> { static constexpr Dtype value = Dtype::I32; };
-template <> struct DtypeOf<uint32_t> { static constexpr Dtype value = Dtype::U32; };
-template <> struct DtypeOf<int64_t> { static constexpr Dtype value = Dtype::I64; };
-template <> struct DtypeOf<uint64_t> { static constexpr Dtype value = Dtype::U64; };
-template <> struct DtypeOf<fp8_e4m3fn_t> { static constexpr Dtype value = Dtype::E4M3; };
-template <> struct DtypeOf<fp8_e5m2_t> { static constexpr Dtype value = Dtype::E5M2; };
+template <typename T>
+struct DtypeOf {
+    static constexpr Dtype value = Dtype::None;
+};
+template <>
+struct DtypeOf<float> {
+    static constexpr Dtype value = Dtype::F32;
+};
+template <>
+struct DtypeOf<double> {
+    static constexpr Dtype value = Dtype::F64;
+};
+template <>
+struct DtypeOf<half> {
+    static constexpr Dtype value = Dtype::F16;
+};
+template <>
+struct DtypeOf<bfloat16_t> {
+    static constexpr Dtype value = Dtype::BF16;
+};
+template <>
+struct DtypeOf<int8_t> {
+    static constexpr Dtype value = Dtype::I8;
+};
+template <>
+struct DtypeOf<uint8_t> {
+    static constexpr Dtype value = Dtype::U8;
+};
+template <>
+struct DtypeOf<bool> {
+    static constexpr Dtype value = Dtype::U8;
+};
+template <>
+struct DtypeOf<int16_t> {
+    static constexpr Dtype value = Dtype::I16;
+};
+template <>
+struct DtypeOf<uint16_t> {
+    static constexpr Dtype value = Dtype::U16;
+};
+template <>
+struct DtypeOf<int32_t> {
+    static constexpr Dtype value = Dtype::I32;
+};
+template <>
+struct DtypeOf<uint32_t> {
+    static constexpr Dtype value = Dtype::U32;
+};
+template <>
+struct DtypeOf<int64_t> {
+    static constexpr Dtype value = Dtype::I64;
+};
+template <>
+struct DtypeOf<uint64_t> {
+    static constexpr Dtype value = Dtype::U64;
+};
+template <>
+struct DtypeOf<fp8_e4m3fn_t> {
+    static constexpr Dtype value = Dtype::E4M3;
+};
+template <>
+struct DtypeOf<fp8_e5m2_t> {
+    static constexpr Dtype value = Dtype::E5M2;
+};
 
-template <typename T> constexpr Dtype dtype = DtypeOf<T>::value;
+template <typename T>
+constexpr Dtype dtype = DtypeOf<T>::value;
 
 // True when T is one of the listed types: the legality tables of spec §3 are written with it.
-template <typename T, typename... Ts> constexpr bool one_of = (std::is_same<T, Ts>::value || ...);
+template <typename T, typename... Ts>
+constexpr bool one_of = (std::is_same<T, Ts>::value || ...);
 
 constexpr bool k3510 = __NPU_ARCH__ == 3510;
 
 // "2201 types, or on 3510 also bf16", the most frequent rule.
-template <typename T, typename... Ts> constexpr bool legal = one_of<T, Ts...> || (k3510 && one_of<T, bfloat16_t>);
+template <typename T, typename... Ts>
+constexpr bool legal = one_of<T, Ts...> || (k3510 && one_of<T, bfloat16_t>);
 
-template <typename T> uint64_t bits_of(const T& value) {
+template <typename T>
+uint64_t bits_of(const T& value) {
     uint64_t out = 0;
     std::memcpy(&out, &value, sizeof(T));
     return out;

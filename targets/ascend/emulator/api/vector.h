@@ -11,49 +11,65 @@ inline emu::Operand operand(const emu::Place& place, emu::Dtype type, uint32_t b
 }
 
 template <typename D, typename S>
-void unary(const char* name, emu::VecOp op, const LocalTensor<D>& dst, const LocalTensor<S>& src, const emu::Shape& shape,
-           const UnaryRepeatParams& p, At at, uint64_t scalar = 0, emu::Dtype scalar_type = emu::Dtype::None) {
-    emu::elementwise({name, op, operand(dst.place(), emu::dtype<D>, p.dstBlkStride, p.dstRepStride),
-                      {operand(src.place(), emu::dtype<S>, p.srcBlkStride, p.srcRepStride), {}}, 1, shape, scalar, scalar_type,
+void unary(const char* name, emu::VecOp op, const LocalTensor<D>& dst, const LocalTensor<S>& src,
+           const emu::Shape& shape, const UnaryRepeatParams& p, At at, uint64_t scalar = 0,
+           emu::Dtype scalar_type = emu::Dtype::None) {
+    emu::elementwise({name,
+                      op,
+                      operand(dst.place(), emu::dtype<D>, p.dstBlkStride, p.dstRepStride),
+                      {operand(src.place(), emu::dtype<S>, p.srcBlkStride, p.srcRepStride), {}},
+                      1,
+                      shape,
+                      scalar,
+                      scalar_type,
                       RoundMode::CAST_NONE},
                      at);
 }
 
 template <typename D, typename S>
-void binary(const char* name, emu::VecOp op, const LocalTensor<D>& dst, const LocalTensor<S>& a, const LocalTensor<S>& b,
-            const emu::Shape& shape, const BinaryRepeatParams& p, At at) {
-    emu::elementwise({name, op, operand(dst.place(), emu::dtype<D>, p.dstBlkStride, p.dstRepStride),
+void binary(const char* name, emu::VecOp op, const LocalTensor<D>& dst, const LocalTensor<S>& a,
+            const LocalTensor<S>& b, const emu::Shape& shape, const BinaryRepeatParams& p, At at) {
+    emu::elementwise({name,
+                      op,
+                      operand(dst.place(), emu::dtype<D>, p.dstBlkStride, p.dstRepStride),
                       {operand(a.place(), emu::dtype<S>, p.src0BlkStride, p.src0RepStride),
                        operand(b.place(), emu::dtype<S>, p.src1BlkStride, p.src1RepStride)},
-                      2, shape, 0, emu::Dtype::None, RoundMode::CAST_NONE},
+                      2,
+                      shape,
+                      0,
+                      emu::Dtype::None,
+                      RoundMode::CAST_NONE},
                      at);
 }
 
 }  // namespace emu_detail
 
-#define EMU_BINARY(Name, rule)                                                                                               \
-    template <typename T, bool isSetMask = true>                                                                             \
-    inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src0, const LocalTensor<T>& src1, uint64_t mask[],      \
-                     emu::Repeat repeatTime, const BinaryRepeatParams& repeatParams, At at = At()) {                          \
-        static_assert(rule, #Name ": this element type is not computed on this chip");                                       \
-        emu_detail::binary(#Name, emu::VecOp::Name, dst, src0, src1, emu::repeats(mask, repeatTime, isSetMask), repeatParams, at); \
-    }                                                                                                                        \
-    template <typename T, bool isSetMask = true>                                                                             \
-    inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src0, const LocalTensor<T>& src1, uint64_t mask,        \
-                     emu::Repeat repeatTime, const BinaryRepeatParams& repeatParams, At at = At()) {                          \
-        static_assert(rule, #Name ": this element type is not computed on this chip");                                       \
-        emu_detail::binary(#Name, emu::VecOp::Name, dst, src0, src1, emu::repeats(mask, repeatTime, isSetMask), repeatParams, at); \
-    }                                                                                                                        \
-    template <typename T>                                                                                                    \
-    inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src0, const LocalTensor<T>& src1, const int32_t& count, \
-                     At at = At()) {                                                                                         \
-        static_assert(rule, #Name ": this element type is not computed on this chip");                                       \
-        emu_detail::binary(#Name, emu::VecOp::Name, dst, src0, src1, emu::count_of(count), BinaryRepeatParams(), at);         \
+#define EMU_BINARY(Name, rule)                                                                                         \
+    template <typename T, bool isSetMask = true>                                                                       \
+    inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src0, const LocalTensor<T>& src1,                \
+                     uint64_t mask[], emu::Repeat repeatTime, const BinaryRepeatParams& repeatParams, At at = At()) {  \
+        static_assert(rule, #Name ": this element type is not computed on this chip");                                 \
+        emu_detail::binary(#Name, emu::VecOp::Name, dst, src0, src1, emu::repeats(mask, repeatTime, isSetMask),        \
+                           repeatParams, at);                                                                          \
+    }                                                                                                                  \
+    template <typename T, bool isSetMask = true>                                                                       \
+    inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src0, const LocalTensor<T>& src1, uint64_t mask, \
+                     emu::Repeat repeatTime, const BinaryRepeatParams& repeatParams, At at = At()) {                   \
+        static_assert(rule, #Name ": this element type is not computed on this chip");                                 \
+        emu_detail::binary(#Name, emu::VecOp::Name, dst, src0, src1, emu::repeats(mask, repeatTime, isSetMask),        \
+                           repeatParams, at);                                                                          \
+    }                                                                                                                  \
+    template <typename T>                                                                                              \
+    inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src0, const LocalTensor<T>& src1,                \
+                     const int32_t& count, At at = At()) {                                                             \
+        static_assert(rule, #Name ": this element type is not computed on this chip");                                 \
+        emu_detail::binary(#Name, emu::VecOp::Name, dst, src0, src1, emu::count_of(count), BinaryRepeatParams(), at);  \
     }
 
 #define EMU_ARITH emu::legal<T, half, float, int16_t, int32_t>
 #define EMU_FLOATS emu::legal<T, half, float>
-#define EMU_BITS (emu::one_of<T, int16_t, uint16_t> || (emu::k3510 && emu::one_of<T, int32_t, uint32_t, int8_t, uint8_t>))
+#define EMU_BITS \
+    (emu::one_of<T, int16_t, uint16_t> || (emu::k3510 && emu::one_of<T, int32_t, uint32_t, int8_t, uint8_t>))
 EMU_BINARY(Add, EMU_ARITH)
 EMU_BINARY(Sub, EMU_ARITH)
 EMU_BINARY(Mul, EMU_ARITH)
@@ -66,23 +82,25 @@ EMU_BINARY(AddRelu, (emu::one_of<T, half, float, int16_t>))
 EMU_BINARY(SubRelu, (emu::one_of<T, half, float, int16_t>))
 EMU_BINARY(FusedMulAdd, EMU_FLOATS)
 
-#define EMU_UNARY(Name, rule)                                                                                              \
-    template <typename T, bool isSetMask = true>                                                                           \
-    inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, uint64_t mask[], emu::Repeat repeatTime,         \
-                     const UnaryRepeatParams& repeatParams, At at = At()) {                                                \
-        static_assert(rule, #Name ": this element type is not computed on this chip");                                     \
-        emu_detail::unary(#Name, emu::VecOp::Name, dst, src, emu::repeats(mask, repeatTime, isSetMask), repeatParams, at);  \
-    }                                                                                                                      \
-    template <typename T, bool isSetMask = true>                                                                           \
-    inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, uint64_t mask, emu::Repeat repeatTime,           \
-                     const UnaryRepeatParams& repeatParams, At at = At()) {                                                \
-        static_assert(rule, #Name ": this element type is not computed on this chip");                                     \
-        emu_detail::unary(#Name, emu::VecOp::Name, dst, src, emu::repeats(mask, repeatTime, isSetMask), repeatParams, at);  \
-    }                                                                                                                      \
-    template <typename T>                                                                                                  \
-    inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, const int32_t& count, At at = At()) {            \
-        static_assert(rule, #Name ": this element type is not computed on this chip");                                     \
-        emu_detail::unary(#Name, emu::VecOp::Name, dst, src, emu::count_of(count), UnaryRepeatParams(), at);                \
+#define EMU_UNARY(Name, rule)                                                                                         \
+    template <typename T, bool isSetMask = true>                                                                      \
+    inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, uint64_t mask[], emu::Repeat repeatTime,   \
+                     const UnaryRepeatParams& repeatParams, At at = At()) {                                           \
+        static_assert(rule, #Name ": this element type is not computed on this chip");                                \
+        emu_detail::unary(#Name, emu::VecOp::Name, dst, src, emu::repeats(mask, repeatTime, isSetMask), repeatParams, \
+                          at);                                                                                        \
+    }                                                                                                                 \
+    template <typename T, bool isSetMask = true>                                                                      \
+    inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, uint64_t mask, emu::Repeat repeatTime,     \
+                     const UnaryRepeatParams& repeatParams, At at = At()) {                                           \
+        static_assert(rule, #Name ": this element type is not computed on this chip");                                \
+        emu_detail::unary(#Name, emu::VecOp::Name, dst, src, emu::repeats(mask, repeatTime, isSetMask), repeatParams, \
+                          at);                                                                                        \
+    }                                                                                                                 \
+    template <typename T>                                                                                             \
+    inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, const int32_t& count, At at = At()) {      \
+        static_assert(rule, #Name ": this element type is not computed on this chip");                                \
+        emu_detail::unary(#Name, emu::VecOp::Name, dst, src, emu::count_of(count), UnaryRepeatParams(), at);          \
     }
 
 EMU_UNARY(Exp, EMU_FLOATS)
@@ -95,27 +113,27 @@ EMU_UNARY(Relu, (emu::legal<T, half, float, int32_t>))
 EMU_UNARY(Not, EMU_BITS)
 EMU_UNARY(Neg, (emu::k3510 && emu::legal<T, half, float, int32_t, int16_t>))
 
-#define EMU_SCALAR(Name, rule)                                                                                             \
-    template <typename T, bool isSetMask = true>                                                                           \
-    inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue, uint64_t mask[],           \
-                     emu::Repeat repeatTime, const UnaryRepeatParams& repeatParams, At at = At()) {                        \
-        static_assert(rule, #Name ": this element type is not computed on this chip");                                     \
-        emu_detail::unary(#Name, emu::VecOp::Name, dst, src, emu::repeats(mask, repeatTime, isSetMask), repeatParams, at,   \
-                          emu::bits_of(scalarValue), emu::dtype<T>);                                                       \
-    }                                                                                                                      \
-    template <typename T, bool isSetMask = true>                                                                           \
-    inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue, uint64_t mask,             \
-                     emu::Repeat repeatTime, const UnaryRepeatParams& repeatParams, At at = At()) {                        \
-        static_assert(rule, #Name ": this element type is not computed on this chip");                                     \
-        emu_detail::unary(#Name, emu::VecOp::Name, dst, src, emu::repeats(mask, repeatTime, isSetMask), repeatParams, at,   \
-                          emu::bits_of(scalarValue), emu::dtype<T>);                                                       \
-    }                                                                                                                      \
-    template <typename T, bool isSetMask = true>                                                                           \
-    inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue, const int32_t& count,      \
-                     At at = At()) {                                                                                       \
-        static_assert(rule, #Name ": this element type is not computed on this chip");                                     \
-        emu_detail::unary(#Name, emu::VecOp::Name, dst, src, emu::count_of(count), UnaryRepeatParams(), at,                 \
-                          emu::bits_of(scalarValue), emu::dtype<T>);                                                       \
+#define EMU_SCALAR(Name, rule)                                                                                         \
+    template <typename T, bool isSetMask = true>                                                                       \
+    inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue, uint64_t mask[],      \
+                     emu::Repeat repeatTime, const UnaryRepeatParams& repeatParams, At at = At()) {                    \
+        static_assert(rule, #Name ": this element type is not computed on this chip");                                 \
+        emu_detail::unary(#Name, emu::VecOp::Name, dst, src, emu::repeats(mask, repeatTime, isSetMask), repeatParams,  \
+                          at, emu::bits_of(scalarValue), emu::dtype<T>);                                               \
+    }                                                                                                                  \
+    template <typename T, bool isSetMask = true>                                                                       \
+    inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue, uint64_t mask,        \
+                     emu::Repeat repeatTime, const UnaryRepeatParams& repeatParams, At at = At()) {                    \
+        static_assert(rule, #Name ": this element type is not computed on this chip");                                 \
+        emu_detail::unary(#Name, emu::VecOp::Name, dst, src, emu::repeats(mask, repeatTime, isSetMask), repeatParams,  \
+                          at, emu::bits_of(scalarValue), emu::dtype<T>);                                               \
+    }                                                                                                                  \
+    template <typename T, bool isSetMask = true>                                                                       \
+    inline void Name(const LocalTensor<T>& dst, const LocalTensor<T>& src, const T& scalarValue, const int32_t& count, \
+                     At at = At()) {                                                                                   \
+        static_assert(rule, #Name ": this element type is not computed on this chip");                                 \
+        emu_detail::unary(#Name, emu::VecOp::Name, dst, src, emu::count_of(count), UnaryRepeatParams(), at,            \
+                          emu::bits_of(scalarValue), emu::dtype<T>);                                                   \
     }
 
 #define EMU_SHIFTABLE (emu::one_of<T, int16_t, uint16_t, int32_t, uint32_t>)
@@ -128,7 +146,8 @@ EMU_SCALAR(ShiftLeft, EMU_SHIFTABLE)
 EMU_SCALAR(ShiftRight, EMU_SHIFTABLE)
 
 // dst = scalar * src + dst; src may be half with dst float.
-#define EMU_AXPY_RULE (std::is_same<T, U>::value ? emu::legal<T, half, float> : emu::one_of<T, float> && emu::one_of<U, half>)
+#define EMU_AXPY_RULE \
+    (std::is_same<T, U>::value ? emu::legal<T, half, float> : emu::one_of<T, float> && emu::one_of<U, half>)
 template <typename T, typename U, bool isSetMask = true>
 inline void Axpy(const LocalTensor<T>& dst, const LocalTensor<U>& src, const U& scalarValue, uint64_t mask[],
                  emu::Repeat repeatTime, const UnaryRepeatParams& p, At at = At()) {
@@ -144,7 +163,8 @@ inline void Axpy(const LocalTensor<T>& dst, const LocalTensor<U>& src, const U& 
                       emu::bits_of(scalarValue), emu::dtype<U>);
 }
 template <typename T, typename U>
-inline void Axpy(const LocalTensor<T>& dst, const LocalTensor<U>& src, const U& scalarValue, const int32_t& count, At at = At()) {
+inline void Axpy(const LocalTensor<T>& dst, const LocalTensor<U>& src, const U& scalarValue, const int32_t& count,
+                 At at = At()) {
     static_assert(EMU_AXPY_RULE, "Axpy: half, float, or float from half");
     emu_detail::unary("Axpy", emu::VecOp::Axpy, dst, src, emu::count_of(count), UnaryRepeatParams(), at,
                       emu::bits_of(scalarValue), emu::dtype<U>);
@@ -152,22 +172,25 @@ inline void Axpy(const LocalTensor<T>& dst, const LocalTensor<U>& src, const U& 
 
 // dst = src0 * src1 + dst.
 template <typename T, typename U, bool isSetMask = true>
-inline void MulAddDst(const LocalTensor<T>& dst, const LocalTensor<U>& src0, const LocalTensor<U>& src1, uint64_t mask[],
-                      emu::Repeat repeatTime, const BinaryRepeatParams& p, At at = At()) {
+inline void MulAddDst(const LocalTensor<T>& dst, const LocalTensor<U>& src0, const LocalTensor<U>& src1,
+                      uint64_t mask[], emu::Repeat repeatTime, const BinaryRepeatParams& p, At at = At()) {
     static_assert(EMU_AXPY_RULE, "MulAddDst: half, float, or float from half");
-    emu_detail::binary("MulAddDst", emu::VecOp::MulAddDst, dst, src0, src1, emu::repeats(mask, repeatTime, isSetMask), p, at);
+    emu_detail::binary("MulAddDst", emu::VecOp::MulAddDst, dst, src0, src1, emu::repeats(mask, repeatTime, isSetMask),
+                       p, at);
 }
 template <typename T, typename U, bool isSetMask = true>
 inline void MulAddDst(const LocalTensor<T>& dst, const LocalTensor<U>& src0, const LocalTensor<U>& src1, uint64_t mask,
                       emu::Repeat repeatTime, const BinaryRepeatParams& p, At at = At()) {
     static_assert(EMU_AXPY_RULE, "MulAddDst: half, float, or float from half");
-    emu_detail::binary("MulAddDst", emu::VecOp::MulAddDst, dst, src0, src1, emu::repeats(mask, repeatTime, isSetMask), p, at);
+    emu_detail::binary("MulAddDst", emu::VecOp::MulAddDst, dst, src0, src1, emu::repeats(mask, repeatTime, isSetMask),
+                       p, at);
 }
 template <typename T, typename U>
-inline void MulAddDst(const LocalTensor<T>& dst, const LocalTensor<U>& src0, const LocalTensor<U>& src1, const int32_t& count,
-                      At at = At()) {
+inline void MulAddDst(const LocalTensor<T>& dst, const LocalTensor<U>& src0, const LocalTensor<U>& src1,
+                      const int32_t& count, At at = At()) {
     static_assert(EMU_AXPY_RULE, "MulAddDst: half, float, or float from half");
-    emu_detail::binary("MulAddDst", emu::VecOp::MulAddDst, dst, src0, src1, emu::count_of(count), BinaryRepeatParams(), at);
+    emu_detail::binary("MulAddDst", emu::VecOp::MulAddDst, dst, src0, src1, emu::count_of(count), BinaryRepeatParams(),
+                       at);
 }
 
 // --- the mask register ---------------------------------------------------------------------------------------------

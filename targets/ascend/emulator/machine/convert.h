@@ -6,7 +6,8 @@
 namespace emu {
 
 const char* name_of(RoundMode m) {
-    static const char* names[] = {"CAST_NONE", "CAST_RINT", "CAST_FLOOR", "CAST_CEIL", "CAST_ROUND", "CAST_TRUNC", "CAST_ODD", "CAST_HYBRID"};
+    static const char* names[] = {"CAST_NONE",  "CAST_RINT",  "CAST_FLOOR", "CAST_CEIL",
+                                  "CAST_ROUND", "CAST_TRUNC", "CAST_ODD",   "CAST_HYBRID"};
     return names[int(m)];
 }
 
@@ -29,7 +30,9 @@ void cast(const Operand& dst, const Operand& src, RoundMode round, uint32_t allo
     Instr i("Cast", V, at);
     if (!has_lane(c, V)) return issue(std::move(i));
     if (!(allowed >> int(round) & 1)) {
-        find("dtype", at, format("Cast from %s to %s with %s does not exist on this chip", name_of(src.type), name_of(dst.type), name_of(round)),
+        find("dtype", at,
+             format("Cast from %s to %s with %s does not exist on this chip", name_of(src.type), name_of(dst.type),
+                    name_of(round)),
              dst.type == Dtype::BF16 ? "use CAST_RINT" : "use a mode of the table in spec 3.3");
         return;
     }
@@ -53,7 +56,10 @@ void cast(const Operand& dst, const Operand& src, RoundMode round, uint32_t allo
                 for (uint64_t k = 0; k < r.bytes; k += size_of(to)) {
                     uint8_t* p = r.memory->bytes + r.off + k;
                     const int64_t x = a[next++];
-                    if (to == Dtype::I64) put(p, x); else put(p, int32_t(std::min<int64_t>(std::max<int64_t>(x, INT32_MIN), INT32_MAX)));
+                    if (to == Dtype::I64)
+                        put(p, x);
+                    else
+                        put(p, int32_t(std::min<int64_t>(std::max<int64_t>(x, INT32_MIN), INT32_MAX)));
                 }
             }
             return;
@@ -74,9 +80,12 @@ void brcb(const Operand& dst, const Operand& src, int repeat, At at) {
         for (uint32_t b = 0; b < 8; b++) writes.push_back({(uint64_t(r) * dst.rep + uint64_t(b) * dst.blk) * 32, 32});
     }
     if (repeat == 0) return;
-    bool good = check_position(dst.place, {Hardware::UB}, i.name, at) && check_position(src.place, {Hardware::UB}, i.name, at);
+    bool good =
+        check_position(dst.place, {Hardware::UB}, i.name, at) && check_position(src.place, {Hardware::UB}, i.name, at);
     good = good && check_aligned(dst.place, 32, i.name, at) && check_aligned(src.place, 32, i.name, at);
-    if (!good || !add_ranges(c, i.writes, dst.place, writes, i.name, at) || !add_ranges(c, i.reads, src.place, reads, i.name, at)) return;
+    if (!good || !add_ranges(c, i.writes, dst.place, writes, i.name, at) ||
+        !add_ranges(c, i.reads, src.place, reads, i.name, at))
+        return;
     check_overlap(i.writes, i.reads, i.name, at);
     i.cycles = double(repeat);
     const std::vector<Range> to = i.writes;
@@ -84,20 +93,22 @@ void brcb(const Operand& dst, const Operand& src, int repeat, At at) {
     i.run = [to, from, size] {
         std::vector<uint8_t> values(from.memory->bytes + from.off, from.memory->bytes + from.off + from.bytes);
         for (size_t b = 0; b < to.size(); b++) {
-            for (uint32_t k = 0; k < 32; k += size) std::memcpy(to[b].memory->bytes + to[b].off + k, values.data() + b * size, size);
+            for (uint32_t k = 0; k < 32; k += size)
+                std::memcpy(to[b].memory->bytes + to[b].off + k, values.data() + b * size, size);
         }
     };
     issue(std::move(i));
 }
 
-void create_index(const Operand& dst, uint64_t first, int64_t count, At at) {
+void create_index(const Operand& dst, uint64_t first, const Shape& shape, At at) {
     Core& c = core(at);
     Instr i("CreateVecIndex", V, at);
     if (!has_lane(c, V)) return issue(std::move(i));
     Operands o;
-    if (!take_operands(c, i, o, dst, nullptr, 0, count_of(count))) return;
+    if (!take_operands(c, i, o, dst, nullptr, 0, shape)) return;
     const double start = scalar_value(first, dst.type);
     const Dtype t = dst.type;
+    const auto count = int64_t(bytes_in(o.dst) / size_of(t));
     i.cycles = double(count) / vector_rate(VecOp::Add, t);
     i.run = [o, start, t, count] {
         std::vector<double> values;
@@ -119,26 +130,30 @@ bool holds(CMPMODE m, double a, double b) {
 }
 
 // Bit i%8 of byte i/8 is the result for element i.
-void compare(const Place& dst, const Operand& a, const Operand& b, bool scalar, uint64_t value, CMPMODE mode, const Shape& shape, bool,
-                    At at) {
+void compare(const Place& dst, const Operand& a, const Operand& b, bool scalar, uint64_t value, CMPMODE mode,
+             const Shape& shape, At at) {
     Core& c = core(at);
     Instr i(scalar ? "CompareScalar" : "Compare", V, at);
     if (!has_lane(c, V)) return issue(std::move(i));
     const uint32_t size = size_of(a.type);
     if (__NPU_ARCH__ == 2201 && a.type == Dtype::I32 && mode != CMPMODE::EQ) {
-        find("dtype", at, format("%s of int32 with a mode other than EQ does not exist on this chip", i.name), "Cast to float, or compare differences");
+        find("dtype", at, format("%s of int32 with a mode other than EQ does not exist on this chip", i.name),
+             "Cast to float, or compare differences");
         return;
     }
     if (shape.count_form && shape.count * size % 256 != 0) {
-        find("count", at, format("%s: %lld elements are not a multiple of 256 bytes; the tail is not computed", i.name, static_cast<long long>(shape.count)),
+        find("count", at,
+             format("%s: %lld elements are not a multiple of 256 bytes; the tail is not computed", i.name,
+                    static_cast<long long>(shape.count)),
              "round the count up and pad the operands");
         return;
     }
     const auto segments = segments_of(c, shape, 256 / size, i.name, at);
     if (segments.empty()) return;
     std::vector<Range> src[2];
-    bool good = check_position(dst, {Hardware::UB}, i.name, at) && check_aligned(dst, 32, i.name, at) && check_position(a.place, {Hardware::UB}, i.name, at) &&
-                check_aligned(a.place, 32, i.name, at) && add_ranges(c, src[0], a.place, runs_of(segments, size, a.blk, a.rep), i.name, at);
+    bool good = check_position(dst, {Hardware::UB}, i.name, at) && check_aligned(dst, 32, i.name, at) &&
+                check_position(a.place, {Hardware::UB}, i.name, at) && check_aligned(a.place, 32, i.name, at) &&
+                add_ranges(c, src[0], a.place, runs_of(segments, size, a.blk, a.rep), i.name, at);
     if (good && !scalar) {
         good = check_position(b.place, {Hardware::UB}, i.name, at) && check_aligned(b.place, 32, i.name, at) &&
                add_ranges(c, src[1], b.place, runs_of(segments, size, b.blk, b.rep), i.name, at);
@@ -168,26 +183,16 @@ void compare(const Place& dst, const Operand& a, const Operand& b, bool scalar, 
     issue(std::move(i));
 }
 
-void set_compare_mask(const Place& mask, At at) {
-    Core& c = core(at);
-    Instr i("SetCmpMask", V, at);
-    const auto r = range_of(c, mask, 0, 16, i.name, at);
-    if (!r) return;
-    i.reads.push_back(*r);
-    const Range from = *r;
-    Core* owner = &c;
-    i.run = [owner, from] { std::memcpy(owner->compare_mask, from.memory->bytes + from.off, 16); };
-    issue(std::move(i));
-}
-
 // dst = bit ? src0 : src1. Mode 0 reuses one mask of a repeat for every repeat; modes 1 and 2 consume it continuously.
-void select(const Operand& dst, const Place& mask, const Operand& a, const Operand& b, bool scalar, uint64_t value, int mode,
-                   const Shape& shape, At at) {
+void select(const Operand& dst, const Place& mask, const Operand& a, const Operand& b, bool scalar, uint64_t value,
+            int mode, const Shape& shape, At at) {
     Core& c = core(at);
     Instr i("Select", V, at);
     if (!has_lane(c, V)) return issue(std::move(i));
     if (scalar != (mode == 1)) {
-        find("mode", at, scalar ? "Select with a scalar needs SELMODE::VSEL_TENSOR_SCALAR_MODE" : "Select of two tensors does not take VSEL_TENSOR_SCALAR_MODE");
+        find("mode", at,
+             scalar ? "Select with a scalar needs SELMODE::VSEL_TENSOR_SCALAR_MODE"
+                    : "Select of two tensors does not take VSEL_TENSOR_SCALAR_MODE");
         return;
     }
     Operands o;
@@ -223,7 +228,9 @@ void select(const Operand& dst, const Place& mask, const Operand& a, const Opera
             for (uint64_t off = 0; off < r.bytes; off += size, k++) {
                 const uint32_t bit = lane_of_element[k];
                 const bool first = m[bit / 8] >> (bit % 8) & 1;
-                const uint8_t* p = first ? x.data() + k * size : scalar ? reinterpret_cast<const uint8_t*>(&value) : y.data() + k * size;
+                const uint8_t* p = first    ? x.data() + k * size
+                                   : scalar ? reinterpret_cast<const uint8_t*>(&value)
+                                            : y.data() + k * size;
                 std::memcpy(r.memory->bytes + r.off + off, p, size);
             }
         }

@@ -13,7 +13,7 @@ struct Layout {
         return fractal * 16 * c0 + m % 16 * c0 + k % c0;
     }
     int64_t b(int64_t k, int64_t n) const { return (k / c0 * n16 + n / 16) * 16 * c0 + n % 16 * c0 + k % c0; }  // Zn
-    int64_t c(int64_t m, int64_t n) const { return n / 16 * m16 * 256 + m * 16 + n % 16; }                       // Nz
+    int64_t c(int64_t m, int64_t n) const { return n / 16 * m16 * 256 + m * 16 + n % 16; }                      // Nz
 };
 
 // Runs of a matrix: rows x columns, columns in blocks of `block` contiguous elements.
@@ -35,7 +35,8 @@ std::vector<Run> matrix_runs(int64_t rows, int64_t columns, int64_t block, int64
 }
 
 // Accumulates in float, in the order of k by blocks of 16; int8 exactly.
-void multiply(uint8_t* c, const uint8_t* a, const uint8_t* b, const uint8_t* bias, Dtype ct, Dtype at, Dtype bt, const Layout& l, const Product& p) {
+void multiply(uint8_t* c, const uint8_t* a, const uint8_t* b, const uint8_t* bias, Dtype ct, Dtype at, Dtype bt,
+              const Layout& l, const Product& p) {
     const int64_t as = size_of(at), bs = size_of(bt);
     std::vector<float> left(size_t(p.m * p.k)), right(size_t(p.n * p.k));
     for (int64_t m = 0; m < p.m; m++) {
@@ -74,24 +75,33 @@ double mmad_cycles(const Product& p, Dtype t) {
     return up(p.m, 16) * up(p.n, 16) * k;
 }
 
-bool check_mmad(const Place& c, const Place& a, const Place& b, const Place* bias, const Product& p, const char* who, At at) {
+bool check_mmad(const Place& c, const Place& a, const Place& b, const Place* bias, const Product& p, const char* who,
+                At at) {
     if (p.m <= 0 || p.n <= 0 || p.k <= 0) {
-        find("count", at, format("Mmad of %lld x %lld x %lld", static_cast<long long>(p.m), static_cast<long long>(p.n), static_cast<long long>(p.k)));
+        find("count", at,
+             format("Mmad of %lld x %lld x %lld", static_cast<long long>(p.m), static_cast<long long>(p.n),
+                    static_cast<long long>(p.k)));
         return false;
     }
     if (__NPU_ARCH__ == 2201 && p.m == 1) {
-        find("mode", at, "Mmad with m = 1 is a matrix-vector product with another layout on this chip", "pad to 16 rows");
+        find("mode", at, "Mmad with m = 1 is a matrix-vector product with another layout on this chip",
+             "pad to 16 rows");
         return false;
     }
+    if (p.unmodelled) find("mode", at, "Mmad: sparse and Winograd products are not modelled");
     if (bias && p.zero) {
-        find("mode", at, "Mmad with a bias and cmatrixInitVal = true starts from zero and ignores the bias", "set cmatrixInitVal = false");
+        find("mode", at, "Mmad with a bias and cmatrixInitVal = true starts from zero and ignores the bias",
+             "set cmatrixInitVal = false");
     }
-    return check_position(a, {Hardware::L0A}, who, at) && check_position(b, {Hardware::L0B}, who, at) && check_position(c, {Hardware::L0C}, who, at) &&
-           check_aligned(a, 512, who, at) && check_aligned(b, 512, who, at) && check_aligned(c, 1024, who, at) &&
-           (!bias || (check_position(*bias, {Hardware::BIAS, Hardware::L0C}, who, at) && check_aligned(*bias, 64, who, at)));
+    return check_position(a, {Hardware::L0A}, who, at) && check_position(b, {Hardware::L0B}, who, at) &&
+           check_position(c, {Hardware::L0C}, who, at) && check_aligned(a, 512, who, at) &&
+           check_aligned(b, 512, who, at) && check_aligned(c, 1024, who, at) &&
+           (!bias ||
+            (check_position(*bias, {Hardware::BIAS, Hardware::L0C}, who, at) && check_aligned(*bias, 64, who, at)));
 }
 
-void mmad(const Place& c, const Place& a, const Place& b, const Place* bias, Dtype ct, Dtype at_type, Dtype bt, const Product& p, At at) {
+void mmad(const Place& c, const Place& a, const Place& b, const Place* bias, Dtype ct, Dtype at_type, Dtype bt,
+          const Product& p, At at) {
     Core& me = core(at);
     Instr i("Mmad", M, at);
     if (!has_lane(me, M)) return issue(std::move(i));
@@ -106,7 +116,9 @@ void mmad(const Place& c, const Place& a, const Place& b, const Place* bias, Dty
     const auto run_a = matrix_runs(p.m, p.k, c0, size, [&](int64_t m, int64_t k) { return l.a(m, k); });
     const auto run_b = matrix_runs(p.n, p.k, c0, size, [&](int64_t n, int64_t k) { return l.b(k, n); });
     const auto run_c = matrix_runs(p.m, p.n, 16, 4, [&](int64_t m, int64_t n) { return l.c(m, n); });
-    if (!add_ranges(me, ra, a, run_a, i.name, at) || !add_ranges(me, rb, b, run_b, i.name, at) || !add_ranges(me, rc, c, run_c, i.name, at)) return;
+    if (!add_ranges(me, ra, a, run_a, i.name, at) || !add_ranges(me, rb, b, run_b, i.name, at) ||
+        !add_ranges(me, rc, c, run_c, i.name, at))
+        return;
     if (bias && !p.zero && !add_ranges(me, rbias, *bias, {{0, uint32_t(p.n * 4)}}, i.name, at)) return;
     for (const auto* each : {&ra, &rb, &rbias}) i.reads.insert(i.reads.end(), each->begin(), each->end());
     if (!p.zero && !bias) i.reads.insert(i.reads.end(), rc.begin(), rc.end());
@@ -128,11 +140,15 @@ const char* fix_rule(QuantMode_t q, Dtype to, Dtype from) {
     const bool f = from == Dtype::F32, s = from == Dtype::I32;
     const bool byte = to == Dtype::I8 || to == Dtype::U8;
     switch (q) {
-        case QuantMode_t::NoQuant: return to == from ? nullptr : "NoQuant keeps the type; to convert use F322F16, F322BF16, DEQF16 or the like";
+        case QuantMode_t::NoQuant:
+            return to == from ? nullptr
+                              : "NoQuant keeps the type; to convert use F322F16, F322BF16, DEQF16 or the like";
         case QuantMode_t::F322F16: return f && to == Dtype::F16 ? nullptr : "F322F16 makes half of float";
         case QuantMode_t::F322BF16: return f && to == Dtype::BF16 ? nullptr : "F322BF16 makes bfloat16 of float";
-        case QuantMode_t::DEQF16: case QuantMode_t::VDEQF16: return s && to == Dtype::F16 ? nullptr : "DEQF16 makes half of int32";
-        case QuantMode_t::QF322B8_PRE: case QuantMode_t::VQF322B8_PRE: return f && byte ? nullptr : "QF322B8_PRE makes int8 of float";
+        case QuantMode_t::DEQF16:
+        case QuantMode_t::VDEQF16: return s && to == Dtype::F16 ? nullptr : "DEQF16 makes half of int32";
+        case QuantMode_t::QF322B8_PRE:
+        case QuantMode_t::VQF322B8_PRE: return f && byte ? nullptr : "QF322B8_PRE makes int8 of float";
         default: return s && byte ? nullptr : "REQ8 makes int8 of int32";
     }
 }
@@ -152,12 +168,14 @@ struct FixPlan {
 
 void run_fixpipe(const FixPlan& plan, Dtype to, Dtype from, const Fix& p, int atomic, Dtype atomic_type) {
     const uint32_t size = size_of(to);
-    const bool scaled = p.quant != QuantMode_t::NoQuant && p.quant != QuantMode_t::F322F16 && p.quant != QuantMode_t::F322BF16;
+    const bool scaled =
+        p.quant != QuantMode_t::NoQuant && p.quant != QuantMode_t::F322F16 && p.quant != QuantMode_t::F322BF16;
     for (const FixWrite& w : plan.writes) {
         std::vector<uint8_t> bytes(w.elements * size);
         for (uint32_t e = 0; e < w.elements; e++) {
             const int64_t n = w.n + e, nd = w.m / (1 << 20), m = w.m % (1 << 20);
-            double x = load(plan.source + (nd * p.src_nd * 256 + n / 16 * p.src_stride * 16 + m * 16 + n % 16) * 4, from);
+            double x =
+                load(plan.source + (nd * p.src_nd * 256 + n / 16 * p.src_stride * 16 + m * 16 + n % 16) * 4, from);
             if (p.relu && x < 0) x = 0;
             if (scaled) {
                 float scale;
@@ -175,10 +193,13 @@ void run_fixpipe(const FixPlan& plan, Dtype to, Dtype from, const Fix& p, int at
 }
 
 // Checks the source side and issues. Rows of further matrices (ndNum) are numbered from nd << 20.
-void finish_fixpipe(Core& c, Instr& i, FixPlan& plan, const Place& src, Dtype to, Dtype from, const Fix& p, const Place* vector, bool to_gm) {
+void finish_fixpipe(Core& c, Instr& i, FixPlan& plan, const Place& src, Dtype to, Dtype from, const Fix& p,
+                    const Place* vector, bool to_gm) {
     std::vector<Range> reads;
     for (int64_t nd = 0; nd < p.nd; nd++) {
-        const auto runs = matrix_runs(p.m, p.n, 16, 4, [&](int64_t m, int64_t n) { return nd * p.src_nd * 256 + n / 16 * p.src_stride * 16 + m * 16; });
+        const auto runs = matrix_runs(p.m, p.n, 16, 4, [&](int64_t m, int64_t n) {
+            return nd * p.src_nd * 256 + n / 16 * p.src_stride * 16 + m * 16;
+        });
         if (!add_ranges(c, reads, src, runs, i.name, i.at)) return;
     }
     plan.source = reads[0].memory->bytes + src.addr;
@@ -211,13 +232,18 @@ bool check_fixpipe(const Place& src, Dtype to, Dtype from, const Fix& p, const P
         find("dtype", at, format("Fixpipe from %s to %s: %s", name_of(from), name_of(to), rule));
         return false;
     }
-    const bool wants = p.quant == QuantMode_t::VDEQF16 || p.quant == QuantMode_t::VQF322B8_PRE || p.quant == QuantMode_t::VREQ8;
+    const bool wants =
+        p.quant == QuantMode_t::VDEQF16 || p.quant == QuantMode_t::VQF322B8_PRE || p.quant == QuantMode_t::VREQ8;
     if (wants != (vector != nullptr)) {
-        find("mode", at, wants ? "Fixpipe: this quantPre needs a tensor of scales" : "Fixpipe: this quantPre takes no tensor of scales");
+        find("mode", at,
+             wants ? "Fixpipe: this quantPre needs a tensor of scales"
+                   : "Fixpipe: this quantPre takes no tensor of scales");
         return false;
     }
     if (p.src_stride < (p.m + 15) / 16 * 16) {
-        find("count", at, format("Fixpipe: srcStride %lld is less than the rows rounded up to 16", static_cast<long long>(p.src_stride)),
+        find("count", at,
+             format("Fixpipe: srcStride %lld is less than the rows rounded up to 16",
+                    static_cast<long long>(p.src_stride)),
              "srcStride is the padded number of rows");
     }
     return check_position(src, {Hardware::L0C}, "Fixpipe", at) && check_aligned(src, 64, "Fixpipe", at);
@@ -235,7 +261,8 @@ void fixpipe_gm(uint64_t dst, const Place& src, Dtype to, Dtype from, const Fix&
         for (int64_t n = 0; n < p.n; n += block) {
             for (int64_t m = 0; m < p.m; m++) {
                 const int64_t columns = std::min(block, p.n - n);
-                const int64_t off = p.row_major ? nd * p.dst_nd * size + m * p.dst_stride * size : n / 16 * p.dst_stride * 32 + m * 16 * size;
+                const int64_t off = p.row_major ? nd * p.dst_nd * size + m * p.dst_stride * size
+                                                : n / 16 * p.dst_stride * 32 + m * 16 * size;
                 const auto r = gm_range(dst + uint64_t(off), uint64_t(columns * size), i.name, at);
                 if (!r) return;
                 plan.writes.push_back({*r, (nd << 20) + m, n, uint32_t(columns)});
@@ -265,7 +292,8 @@ void fixpipe_local(const Place& dst, const Place& src, Dtype to, Dtype from, con
             const int part = p.dual == 1 ? int(m / half_m) : p.dual == 2 ? int(n / half_n) : p.sub;
             const int64_t row = p.dual == 1 ? m % half_m : m, column = p.dual == 2 ? n % half_n : n;
             const int64_t columns = std::min(p.dual == 2 ? std::min(block, half_n) : block, p.n - n);
-            const int64_t off = p.row_major ? (row * p.dst_stride + column) * size : column / 16 * p.dst_stride * 32 + row * 16 * size;
+            const int64_t off =
+                p.row_major ? (row * p.dst_stride + column) * size : column / 16 * p.dst_stride * 32 + row * 16 * size;
             auto r = range_of(c, dst, uint64_t(off), uint64_t(columns * size), i.name, at);
             if (!r) return;
             if (ub && part < 2 && c.group->ub[part]) r->memory = c.group->ub[part].get();

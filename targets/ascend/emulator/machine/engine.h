@@ -52,17 +52,15 @@ void force(const Clock& clock) {
     }
     if (const Ticks* others = clock.others()) {
         for (size_t i = 0; i < others->size(); i++) {
-            if ((*others)[i] && i / kLanes != size_t(mine.agent)) force_lane(*m.cores[i / kLanes], int(i % kLanes), (*others)[i]);
+            if ((*others)[i] && i / kLanes != size_t(mine.agent))
+                force_lane(*m.cores[i / kLanes], int(i % kLanes), (*others)[i]);
         }
     }
 }
 
-void force_everything() {
-    for (auto& c : machine().cores) {
-        if (c) {
-            for (int lane = 0; lane < kLanes; lane++) force_lane(*c, lane, ~0u);
-        }
-    }
+void force_core(Core& c) {
+    const int first = int(machine().random.below(kLanes));
+    for (int lane = 0; lane < kLanes; lane++) force_lane(c, (first + lane) % kLanes, ~0u);
 }
 
 // After every issue chance may execute something; the seed also picks how lazy the pool is.
@@ -93,7 +91,10 @@ void drift(Core& c) {
 std::string what_to_add(const Core& c, Lane lane, const Touch& other) {
     const Lane from = Lane(other.lane);
     if (other.agent != c.agent) {
-        return format("synchronise the cores: CrossCoreSetFlag on the first one's PIPE_%s, then CrossCoreWaitFlag here, or SyncAll", name_of(from));
+        return format(
+            "synchronise the cores: CrossCoreSetFlag on the first one's PIPE_%s, then CrossCoreWaitFlag here, or "
+            "SyncAll",
+            name_of(from));
     }
     if (from == lane && lane != SW) return format("add PipeBarrier<PIPE_%s>() between them", name_of(lane));
     const std::string event = event_name(from, lane);
@@ -106,10 +107,11 @@ void report_race(const Core& c, const Instr& i, const Range& r, Kind kind, const
     const char* verb = kind == Kind::Read ? "reads" : "writes";
     const char* done = other.kind == Kind::Read ? "read" : "written";
     const std::string who = other.agent == c.agent ? "" : " by " + m.cores[other.agent]->name;
-    const std::string part = r.memory->name.rfind("GM", 0) == 0 ? r.memory->name : r.memory->name + " at byte " + std::to_string(r.off);
+    const std::string part = r.memory->name + " from byte " + std::to_string(r.off);
     find("race", i.at,
-         format("%s (pipe %s) %s %s that %s (%s, pipe %s%s) has %s, and nothing orders the two", i.name, name_of(i.lane), verb, part.c_str(),
-                before.name, name_of(before.at).c_str(), name_of(Lane(other.lane)), who.c_str(), done),
+         format("%s (pipe %s) %s %s that %s (%s, pipe %s%s) has %s, and nothing orders the two", i.name,
+                name_of(i.lane), verb, part.c_str(), before.name, name_of(before.at).c_str(), name_of(Lane(other.lane)),
+                who.c_str(), done),
          what_to_add(c, i.lane, other));
 }
 
@@ -121,8 +123,9 @@ void check_scalar_caches(const Instr& i, const Range& r, bool write) {
         const auto found = m.dirty.find(line);
         if (found == m.dirty.end()) continue;
         find("cache", i.at,
-             format("%s %s GM that SetValue (%s, %s) holds modified in its scalar cache", i.name, write ? "writes" : "reads",
-                    found->second->name.c_str(), name_of(found->second->cache[line].at).c_str()),
+             format("%s %s GM that SetValue (%s, %s) holds modified in its scalar cache", i.name,
+                    write ? "writes" : "reads", found->second->name.c_str(),
+                    name_of(found->second->cache[line].at).c_str()),
              "call DataCacheCleanAndInvalid after SetValue");
         return;
     }
@@ -131,14 +134,17 @@ void check_scalar_caches(const Instr& i, const Range& r, bool write) {
 void check_access(Core& c, Instr& i, const Range& r, Kind kind) {
     Touch clash;
     const Touch touch{0, i.tick, machine().source(i.at, i.name), uint16_t(c.agent), i.lane, kind};
-    if (r.memory->shadow.touch(r.off, r.bytes, touch, i.clock, &clash, ++machine().stamp)) report_race(c, i, r, kind, clash);
+    if (r.memory->shadow.touch(r.off, r.bytes, touch, i.clock, &clash, ++machine().stamp))
+        report_race(c, i, r, kind, clash);
     check_scalar_caches(i, r, kind != Kind::Read);
 }
 
 void check_defined(const Instr& i, const Range& r) {
     const int64_t at = r.memory->shadow.undefined(r.off, r.bytes);
     if (at < 0) return;
-    find("undefined", i.at, format("%s reads %s, byte %lld, which nothing has written", i.name, r.memory->name.c_str(), static_cast<long long>(at)),
+    find("undefined", i.at,
+         format("%s reads %s, byte %lld, which nothing has written", i.name, r.memory->name.c_str(),
+                static_cast<long long>(at)),
          "write it first (DataCopy, DataCopyPad with padding, Duplicate), or reduce the count");
 }
 
@@ -271,9 +277,17 @@ bool has_lane(const Core& c, Lane lane) {
 void issue(Instr instr) {
     Core& c = core(instr.at);
     if (!has_lane(c, instr.lane)) {
-        find("position", instr.at, format("%s runs on pipe %s, which %s does not have", instr.name, name_of(instr.lane), c.cube ? "a cube core" : "a vector core"),
+        find("position", instr.at,
+             format("%s runs on pipe %s, which %s does not have", instr.name, name_of(instr.lane),
+                    c.cube ? "a cube core" : "a vector core"),
              c.cube ? "guard it with if ASCEND_IS_AIV" : "guard it with if ASCEND_IS_AIC");
         return;
+    }
+    if (!c.ready) {
+        find("mode", instr.at,
+             "the kernel has neither a TPipe nor InitSocState: modes that an earlier kernel left are still on",
+             "call InitSocState() first");
+        c.ready = true;
     }
     const Lane lane = instr.lane;
     Item item{Item::Instruction, instr.at, {}, std::make_shared<Instr>(std::move(instr)), 0, 0, 0, {}};

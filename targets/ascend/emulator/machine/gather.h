@@ -20,12 +20,13 @@ bool check_ub(std::initializer_list<const Place*> places, uint32_t align, const 
 }
 
 // Pieces of src at data-dependent offsets; null if one lies outside.
-std::optional<std::vector<Range>> pieces_at(Core& c, const Place& src, const std::vector<uint32_t>& offsets, uint32_t base, uint32_t bytes, uint32_t align,
-                                            const char* who, At at) {
+std::optional<std::vector<Range>> pieces_at(Core& c, const Place& src, const std::vector<uint32_t>& offsets,
+                                            uint32_t base, uint32_t bytes, uint32_t align, const char* who, At at) {
     std::vector<Range> out;
     for (uint32_t off : offsets) {
         if ((off + base) % align) {
-            find("align", at, format("%s: offset %u is not a multiple of %u bytes", who, off + base, align), "offsets are in bytes");
+            find("align", at, format("%s: offset %u is not a multiple of %u bytes", who, off + base, align),
+                 "offsets are in bytes");
             return std::nullopt;
         }
         const auto r = range_of(c, src, uint64_t(off) + base, bytes, who, at);
@@ -58,7 +59,8 @@ void gather(const Operand& dst, const Place& src, const Place& offsets, uint32_t
         const std::vector<Range> found = *pieces;
         self.run = [to, found] {
             std::vector<uint8_t> bytes;
-            for (const Range& r : found) bytes.insert(bytes.end(), r.memory->bytes + r.off, r.memory->bytes + r.off + r.bytes);
+            for (const Range& r : found)
+                bytes.insert(bytes.end(), r.memory->bytes + r.off, r.memory->bytes + r.off + r.bytes);
             size_t next = 0;
             for (const Range& r : to) {
                 std::memcpy(r.memory->bytes + r.off, bytes.data() + next, r.bytes);
@@ -80,7 +82,9 @@ void gather_blocks(const Operand& dst, const Place& src, const Place& offsets, i
         for (uint32_t b = 0; b < 8; b++) writes.push_back({(uint64_t(r) * dst.rep + uint64_t(b) * dst.blk) * 32, 32});
     }
     std::vector<Range> from;
-    if (!add_ranges(c, i.writes, dst.place, writes, i.name, at) || !add_ranges(c, from, offsets, {{0, uint32_t(repeat) * 32}}, i.name, at)) return;
+    if (!add_ranges(c, i.writes, dst.place, writes, i.name, at) ||
+        !add_ranges(c, from, offsets, {{0, uint32_t(repeat) * 32}}, i.name, at))
+        return;
     i.reads = from;
     i.cycles = double(repeat) * 8;
     const std::vector<Range> to = i.writes;
@@ -91,7 +95,8 @@ void gather_blocks(const Operand& dst, const Place& src, const Place& offsets, i
         self.reads.insert(self.reads.end(), pieces->begin(), pieces->end());
         const std::vector<Range> found = *pieces;
         self.run = [to, found] {
-            for (size_t k = 0; k < to.size(); k++) std::memmove(to[k].memory->bytes + to[k].off, found[k].memory->bytes + found[k].off, 32);
+            for (size_t k = 0; k < to.size(); k++)
+                std::memmove(to[k].memory->bytes + to[k].off, found[k].memory->bytes + found[k].off, 32);
         };
         return true;
     };
@@ -155,7 +160,8 @@ uint64_t gather_mask(const Place& dst, const Place& src, Dtype type, const Compr
         const Range target = *to;
         self.run = [=] {
             std::vector<uint8_t> bytes;
-            for (const Range& r : from) bytes.insert(bytes.end(), r.memory->bytes + r.off, r.memory->bytes + r.off + r.bytes);
+            for (const Range& r : from)
+                bytes.insert(bytes.end(), r.memory->bytes + r.off, r.memory->bytes + r.off + r.bytes);
             for (size_t k = 0; k < chosen.size(); k++) {
                 std::memcpy(target.memory->bytes + target.off + k * size, bytes.data() + chosen[k] * size, size);
             }
@@ -168,13 +174,15 @@ uint64_t gather_mask(const Place& dst, const Place& src, Dtype type, const Compr
     return *kept;
 }
 
-void scatter(const Place& dst, const Place& src, const Place& offsets, Dtype type, uint32_t base, uint32_t count, At at) {
+void scatter(const Place& dst, const Place& src, const Place& offsets, Dtype type, uint32_t base, uint32_t count,
+             At at) {
     Core& c = core(at);
     Instr i("Scatter", V, at);
     if (!has_lane(c, V)) return issue(std::move(i));
     const uint32_t size = size_of(type);
     std::vector<Range> from, where;
-    if (count == 0 || !check_ub({&dst, &src, &offsets}, 32, i.name, at) || !add_ranges(c, from, src, {{0, count * size}}, i.name, at) ||
+    if (count == 0 || !check_ub({&dst, &src, &offsets}, 32, i.name, at) ||
+        !add_ranges(c, from, src, {{0, count * size}}, i.name, at) ||
         !add_ranges(c, where, offsets, {{0, count * 4}}, i.name, at)) {
         return;
     }
@@ -212,13 +220,15 @@ void transpose_16x16(const Place& dst, const Place& src, Dtype type, At at) {
 }
 
 // NCHW <-> NHWC.
-void transpose_image(const Place& dst, const Place& src, Dtype type, int64_t n, int64_t c, int64_t hw, bool channels_last, At at) {
+void transpose_image(const Place& dst, const Place& src, Dtype type, int64_t n, int64_t c, int64_t hw,
+                     bool channels_last, At at) {
     Core& me = core(at);
     Instr i("Transpose", V, at);
     if (!has_lane(me, V)) return issue(std::move(i));
     const int64_t size = size_of(type), total = n * c * hw * size;
     if (!check_ub({&dst, &src}, 32, i.name, at)) return;
-    const auto to = range_of(me, dst, 0, uint64_t(total), i.name, at), from = range_of(me, src, 0, uint64_t(total), i.name, at);
+    const auto to = range_of(me, dst, 0, uint64_t(total), i.name, at),
+               from = range_of(me, src, 0, uint64_t(total), i.name, at);
     if (!to || !from) return;
     check_overlap({*to}, {*from}, i.name, at);
     i.writes = {*to};
@@ -237,7 +247,8 @@ void transpose_image(const Place& dst, const Place& src, Dtype type, int64_t n, 
 }
 
 Place ub_place(uint64_t address, At at) {
-    return static_place(TPosition::VECCALC, uint32_t(address), address < capacity(Hardware::UB) ? capacity(Hardware::UB) - address : 0, at);
+    return place_at(TPosition::VECCALC, uint32_t(address),
+                    address < capacity(Hardware::UB) ? capacity(Hardware::UB) - address : 0, at);
 }
 
 void to_5hd(const Place* dst, const Place* src, Dtype type, const To5HD& p, At at) {
@@ -260,7 +271,8 @@ void to_5hd(const Place* dst, const Place* src, Dtype type, const To5HD& p, At a
                 // 32-bit types: column x takes two destination blocks, of rows 0..7 and 8..15.
                 const Range& target = size == 4 ? to[x * 2 + row / 8] : to[x];
                 const uint64_t off = size == 4 ? row % 8 * 4 : size == 2 ? row * 2 : row + (p.dst_high ? 16 : 0);
-                i.moves.push_back({target.memory, target.off + off, from[row].memory, from[row].off + x * size + (size == 1 && p.src_high ? 16 : 0), size});
+                i.moves.push_back({target.memory, target.off + off, from[row].memory,
+                                   from[row].off + x * size + (size == 1 && p.src_high ? 16 : 0), size});
             }
         }
         i.reads.insert(i.reads.end(), from.begin(), from.end());
@@ -270,7 +282,8 @@ void to_5hd(const Place* dst, const Place* src, Dtype type, const To5HD& p, At a
     issue(std::move(i));
 }
 
-void broadcast(const Place& dst, const Place& src, Dtype type, const int64_t dst_shape[2], const int64_t src_shape[2], At at) {
+void broadcast(const Place& dst, const Place& src, Dtype type, const int64_t dst_shape[2], const int64_t src_shape[2],
+               At at) {
     Core& c = core(at);
     Instr i("Broadcast", V, at);
     if (!has_lane(c, V)) return issue(std::move(i));

@@ -7,8 +7,8 @@
 #include "launch.h"
 
 // Sections that kernels leave behind (api/keywords.h, api/system.h); absent ones are null.
-#define EMU_SECTION(name)                                        \
-    extern "C" char __start_##name[] __attribute__((weak));       \
+#define EMU_SECTION(name)                                   \
+    extern "C" char __start_##name[] __attribute__((weak)); \
     extern "C" char __stop_##name[] __attribute__((weak));
 EMU_SECTION(dsv4c_task_types)
 EMU_SECTION(dsv4c_aiv)
@@ -52,12 +52,13 @@ KernelKind kind_of(const std::string& name, const void* aiv, const void* aic) {
     return {0, 1, false};
 }
 
-void launch_kernel(const char* name, long blocks, const std::function<void()>& aiv, const void* aiv_address, const std::function<void()>& aic,
-                   const void* aic_address) {
+void launch_kernel(const char* name, long blocks, const std::function<void()>& aiv, const void* aiv_address,
+                   const std::function<void()>& aic, const void* aic_address) {
     const KernelKind kind = kind_of(name, aiv_address, aic_address);
     if ((kind.aic_per_block && !aic) || (kind.aiv_per_block && !aiv)) {
         report().kernel = name;
-        find("launch", At("launch", 0), format("the kernel was not compiled for %s cores", kind.aic_per_block && !aic ? "cube" : "vector"),
+        find("launch", At("launch", 0),
+             format("the kernel was not compiled for %s cores", kind.aic_per_block && !aic ? "cube" : "vector"),
              "compile it a second time with -DDSV4C_CORE_AIC and renamed to kernel_aic");
         return;
     }
@@ -149,7 +150,9 @@ aclError aclrtMemset(void* pointer, size_t max, int32_t value, size_t count) {
     const std::vector<uint8_t> bytes(count, uint8_t(value));
     return emu::upload(pointer, bytes.data(), count) ? ACL_SUCCESS : ACL_ERROR_INVALID_PARAM;
 }
-aclError aclrtMemsetAsync(void* pointer, size_t max, int32_t value, size_t count, aclrtStream) { return aclrtMemset(pointer, max, value, count); }
+aclError aclrtMemsetAsync(void* pointer, size_t max, int32_t value, size_t count, aclrtStream) {
+    return aclrtMemset(pointer, max, value, count);
+}
 const char* aclGetRecentErrMsg() {
     static std::string text;
     text = emu::report().text();
@@ -170,9 +173,8 @@ void dsv4c_emu_configure(int auto_sync, int witness, uint64_t seed, int aic, int
     emu::machine().launches = 0;
 }
 void dsv4c_emu_tiling_key(uint64_t key) { emu::machine().settings.tiling_key = key; }
-void* dsv4c_emu_malloc(uint64_t bytes) { return emu::machine().gm.allocate(bytes); }
+void* dsv4c_emu_malloc(uint64_t bytes, const char* name) { return emu::machine().gm.allocate(bytes, name); }
 int dsv4c_emu_free(void* pointer) { return emu::machine().gm.release(pointer); }
-void dsv4c_emu_restart_names() { emu::machine().gm.restart_names(); }
 int dsv4c_emu_upload(void* dst, const void* src, uint64_t n) { return emu::upload(dst, src, n); }
 // Unlike aclrtMemcpy says nothing of bytes that were never written: dsv4c_emu_undefined tells.
 int dsv4c_emu_download(void* dst, const void* src, uint64_t n) {
@@ -189,14 +191,14 @@ int64_t dsv4c_emu_undefined(void* pointer) {
 // serves every kernel of up to 24 integers and 8 floats.
 void dsv4c_emu_launch(const char* name, void* aiv, void* aic, int64_t blocks, const uint64_t* w, const double* f) {
     using U = uint64_t;
-    using Function = void (*)(U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, double, double, double, double, double,
-                              double, double, double);
+    using Function = void (*)(U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, double, double,
+                              double, double, double, double, double, double);
     const auto body = [w, f](void* address) -> std::function<void()> {
         if (!address) return nullptr;
         return [address, w, f] {
-            reinterpret_cast<Function>(address)(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12], w[13], w[14], w[15],
-                                                w[16], w[17], w[18], w[19], w[20], w[21], w[22], w[23], f[0], f[1], f[2], f[3], f[4], f[5], f[6],
-                                                f[7]);
+            reinterpret_cast<Function>(address)(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10],
+                                                w[11], w[12], w[13], w[14], w[15], w[16], w[17], w[18], w[19], w[20],
+                                                w[21], w[22], w[23], f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7]);
         };
     };
     emu::launch_kernel(name, long(blocks), body(aiv), aiv, body(aic), aic);
@@ -210,6 +212,7 @@ const char* dsv4c_emu_findings_json() {
 }
 const char* dsv4c_emu_report() { return aclGetRecentErrMsg(); }
 const char* dsv4c_emu_cycles() { return emu::machine().cycles.c_str(); }
+void dsv4c_emu_clear_findings() { emu::report().clear(); }
 void dsv4c_emu_clear() {
     emu::report().clear();
     emu::machine().cycles = "[]";

@@ -57,7 +57,9 @@ std::vector<Segment> segments_of(Core& c, const Shape& s, uint32_t per, const ch
         }
     } else {
         if (s.mask[0] == 0 || s.mask[0] > per) {
-            find("mask", at, format("%s: mask %llu; a repeat holds 1 to %u elements", who, static_cast<unsigned long long>(s.mask[0]), per));
+            find("mask", at,
+                 format("%s: mask %llu; a repeat holds 1 to %u elements", who,
+                        static_cast<unsigned long long>(s.mask[0]), per));
             return out;
         }
         for (uint64_t e = 0; e < s.mask[0]; e++) mask[e / 64] |= 1ull << (e % 64);
@@ -74,7 +76,8 @@ std::vector<Run> runs_of(const std::vector<Segment>& segments, uint32_t size, ui
         uint32_t e = s.first, left = s.count;
         while (left) {
             const uint32_t inside = e % per_block, n = blk == 1 ? left : std::min(left, per_block - inside);
-            const uint64_t off = (uint64_t(s.repeat) * rep + uint64_t(e / per_block) * blk) * 32 + uint64_t(inside) * size;
+            const uint64_t off =
+                (uint64_t(s.repeat) * rep + uint64_t(e / per_block) * blk) * 32 + uint64_t(inside) * size;
             if (!out.empty() && out.back().off + out.back().bytes == off) {
                 out.back().bytes += n * size;
             } else {
@@ -88,7 +91,8 @@ std::vector<Run> runs_of(const std::vector<Segment>& segments, uint32_t size, ui
 }
 
 // Adds the runs of an operand to a list of ranges, checked; false if they are not all inside the buffer.
-bool add_ranges(Core& c, std::vector<Range>& to, const Place& place, const std::vector<Run>& runs, const char* who, At at) {
+bool add_ranges(Core& c, std::vector<Range>& to, const Place& place, const std::vector<Run>& runs, const char* who,
+                At at) {
     uint64_t reach = 0;
     for (const Run& r : runs) reach = std::max<uint64_t>(reach, r.off + r.bytes);
     const auto whole = range_of(c, place, 0, reach, who, at);
@@ -130,7 +134,8 @@ void check_overlap(const std::vector<Range>& dst, const std::vector<Range>& src,
     bounds(dst, &a, &b);
     bounds(src, &x, &y);
     if (a >= y || x >= b || same(dst, src) || !overlaps(dst, src)) return;
-    find("overlap", at, format("%s: destination and source overlap without being the same elements", who), "use another buffer");
+    find("overlap", at, format("%s: destination and source overlap without being the same elements", who),
+         "use another buffer");
 }
 
 // Elements of runs as doubles, and back.
@@ -150,12 +155,14 @@ void gather_lanes(const std::vector<Range>& runs, Dtype t, std::vector<double>& 
     }
 }
 
-void scatter_lanes(const std::vector<Range>& runs, Dtype t, const std::vector<double>& values, RoundMode mode = RoundMode::CAST_RINT) {
+void scatter_lanes(const std::vector<Range>& runs, Dtype t, const std::vector<double>& values,
+                   RoundMode mode = RoundMode::CAST_RINT) {
     const uint32_t size = size_of(t);
     size_t next = 0;
     for (const Range& r : runs) {
         uint8_t* p = r.memory->bytes + r.off;
-        for (uint32_t i = 0; i < r.bytes / size && next < values.size(); i++) store(p + i * size, t, values[next++], mode);
+        for (uint32_t i = 0; i < r.bytes / size && next < values.size(); i++)
+            store(p + i * size, t, values[next++], mode);
     }
 }
 
@@ -163,7 +170,9 @@ void set_mask_mode(bool counter) { core().counter = counter; }
 void set_vector_mask(uint64_t high, uint64_t low, bool as_count, At at) {
     Core& c = core(at);
     if (as_count != c.counter) {
-        find("mask", at, as_count ? "SetVectorMask in counter mode, but the core is in normal mode" : "SetVectorMask in normal mode, but the core is in counter mode",
+        find("mask", at,
+             as_count ? "SetVectorMask in counter mode, but the core is in normal mode"
+                      : "SetVectorMask in normal mode, but the core is in counter mode",
              as_count ? "call SetMaskCount before" : "call SetMaskNorm before");
     }
     c.mask[0] = low;

@@ -15,7 +15,8 @@ Core* make_core(Group& g, bool cube, int64_t block, int sub, const KernelBody& b
     c->block = block;
     c->sub = sub;
     c->group = &g;
-    c->name = std::string(cube ? "AIC" : "AIV") + " of block " + std::to_string(block) + (!cube && m.kind.aiv_per_block > 1 ? "." + std::to_string(sub) : "");
+    c->name = std::string(cube ? "AIC" : "AIV") + " of block " + std::to_string(block) +
+              (!cube && m.kind.aiv_per_block > 1 ? "." + std::to_string(sub) : "");
     c->clock = Clock(c->agent);
     for (Pipe& p : c->pipes) p.clock = Clock(c->agent);
     c->fiber = std::make_unique<Fiber>(body);
@@ -63,27 +64,34 @@ void end_checks(Core& c) {
         for (int id = 0; id < kEventIds; id++) {
             const EventLanes l = lanes_of(HardEvent(e));
             if (c.outstanding[e][id] > 0 && !c.of_queue[e][id]) {
-                find("flag", c.set_at[e][id], format("SetFlag<%s>(%d) is never waited for: the flag stays set for the next kernel", event_name(l.src, l.dst).c_str(), id),
+                find("flag", c.set_at[e][id],
+                     format("SetFlag<%s>(%d) is never waited for: the flag stays set for the next kernel",
+                            event_name(l.src, l.dst).c_str(), id),
                      "add the matching WaitFlag");
             }
         }
     }
     for (int id = 0; id < 32; id++) {
         if (!c.cross[id].empty()) {
-            find("flag", c.cross_at[id], format("cross-core flag %d of %s is set %zu times more than it is waited for", id, c.cube ? "an AIC" : "an AIV", c.cross[id].size()),
+            find("flag", c.cross_at[id],
+                 format("cross-core flag %d of %s is set %zu times more than it is waited for", id,
+                        c.cube ? "an AIC" : "an AIV", c.cross[id].size()),
                  "wait as often as you set");
         }
     }
     for (const Buffer& b : c.buffers) {
         if (b.state == Buffer::Free) continue;
         const char* what = b.state == Buffer::Enqueued ? "enqueued and never dequeued" : "never freed";
-        find("queue", b.at, format("a tensor is %s", what), b.state == Buffer::Enqueued ? "DeQue it" : "call FreeTensor");
+        find("queue", b.at, format("a tensor is %s", what),
+             b.state == Buffer::Enqueued ? "DeQue it" : "call FreeTensor");
     }
+    const CacheLine* oldest = nullptr;
     for (const auto& line : c.cache) {
-        if (line.second.dirty) {
-            find("cache", line.second.at, "SetValue to GM stays in the scalar cache: nobody will see it", "call DataCacheCleanAndInvalid after the last SetValue");
-            break;
-        }
+        if (line.second.dirty && (!oldest || line.second.filled < oldest->filled)) oldest = &line.second;
+    }
+    if (oldest) {
+        find("cache", oldest->at, "SetValue to GM stays in the scalar cache: nobody will see it",
+             "call DataCacheCleanAndInvalid after the last SetValue");
     }
     if (c.atomic) find("mode", At("kernel", 0), "the kernel ends with an atomic mode on", "call SetAtomicNone");
     if (c.counter) find("mask", At("kernel", 0), "the kernel ends in counter mode", "call SetMaskNorm and ResetMask");
@@ -95,12 +103,15 @@ void report_deadlock() {
     for (auto& c : m.cores) {
         m.running = c.get();
         if (c->started && !c->fiber->done() && c->waiting) {
-            find("deadlock", At("kernel", 0), "the core waits for ever: " + c->waits_for, "every wait needs a set on every path");
+            find("deadlock", At("kernel", 0), "the core waits for ever: " + c->waits_for,
+                 "every wait needs a set on every path");
         }
         for (int lane = 0; lane < kLanes; lane++) {
             if (c->pipes[lane].queue.empty()) continue;
             const Item& item = c->pipes[lane].queue.front();
-            find("deadlock", item.at, format("pipe %s waits for ever for %s %d", name_of(Lane(lane)), item.type == Item::CrossWait ? "cross-core flag" : "event", item.id),
+            find("deadlock", item.at,
+                 format("pipe %s waits for ever for %s %d", name_of(Lane(lane)),
+                        item.type == Item::CrossWait ? "cross-core flag" : "event", item.id),
                  "every wait needs a set on every path");
         }
     }
@@ -111,7 +122,8 @@ void report_deadlock() {
 // Runs until all blocks are done, or nothing can go on.
 void schedule() {
     Machine& m = machine();
-    const int64_t slots = m.kind.aic_per_block ? m.settings.aic : std::max(1, m.settings.aiv / std::max(1, m.kind.aiv_per_block));
+    const int64_t slots =
+        m.kind.aic_per_block ? m.settings.aic : std::max(1, m.settings.aiv / std::max(1, m.kind.aiv_per_block));
     size_t next = 0;
     std::vector<Group*> active;
     while (!m.aborted) {
@@ -143,11 +155,12 @@ void schedule() {
                 // A later block reuses this core: what the block issued is complete before its memory goes.
                 for (Core* c : {active[i]->aic, active[i]->aiv[0], active[i]->aiv[1]}) {
                     if (!c) continue;
-                    for (int lane = 0; lane < kLanes; lane++) force_lane(*c, lane, ~0u);
+                    force_core(*c);
                     end_checks(*c);
                 }
                 Group& g = *active[i];
-                g.l1.reset(), g.l0a.reset(), g.l0b.reset(), g.l0c.reset(), g.bias.reset(), g.fixbuf.reset(), g.ub[0].reset(), g.ub[1].reset();
+                g.l1.reset(), g.l0a.reset(), g.l0b.reset(), g.l0c.reset(), g.bias.reset(), g.fixbuf.reset(),
+                    g.ub[0].reset(), g.ub[1].reset();
                 active.erase(active.begin() + long(i));
                 progress = true;
             } else {
@@ -158,7 +171,8 @@ void schedule() {
     }
 }
 
-// Busy cycles of every pipe, of the busiest core and in sum; `cycles` is the longest chain over the busiest core's pipes.
+// Busy cycles of every pipe, of the busiest core and in sum; `cycles` is the longest chain over the busiest core's
+// pipes.
 void note_cycles(const std::string& kernel) {
     Machine& m = machine();
     double busiest[kLanes] = {}, sum[kLanes] = {}, longest = 0;
@@ -169,15 +183,18 @@ void note_cycles(const std::string& kernel) {
             longest = std::max(longest, c->pipes[lane].time);
         }
     }
-    std::string row = format("{\"kernel\": \"%s\", \"blocks\": %lld, \"cycles\": %.0f", kernel.c_str(), static_cast<long long>(m.blocks), longest);
+    std::string row = format("{\"kernel\": \"%s\", \"blocks\": %lld, \"cycles\": %.0f", kernel.c_str(),
+                             static_cast<long long>(m.blocks), longest);
     for (int lane = V; lane <= FIX; lane++) {
-        row += format(", \"%s\": %.0f, \"%s_sum\": %.0f", name_of(Lane(lane)), busiest[lane], name_of(Lane(lane)), sum[lane]);
+        row += format(", \"%s\": %.0f, \"%s_sum\": %.0f", name_of(Lane(lane)), busiest[lane], name_of(Lane(lane)),
+                      sum[lane]);
     }
     row += "}";
     m.cycles = m.cycles == "[]" ? "[" + row + "]" : m.cycles.substr(0, m.cycles.size() - 1) + ", " + row + "]";
 }
 
-void run_launch(const std::string& kernel, const KernelKind& kind, int64_t blocks, const KernelBody& aiv, const KernelBody& aic) {
+void run_launch(const std::string& kernel, const KernelKind& kind, int64_t blocks, const KernelBody& aiv,
+                const KernelBody& aic) {
     Machine& m = machine();
     report().kernel = kernel;
     m.kind = kind;
@@ -194,7 +211,6 @@ void run_launch(const std::string& kernel, const KernelKind& kind, int64_t block
     if (blocks <= 0) find("count", At("launch", 0), format("a launch of %lld blocks", static_cast<long long>(blocks)));
     for (int64_t b = 0; b < blocks; b++) make_group(b, aiv, aic);
     schedule();
-    if (!m.aborted) force_everything();
     note_cycles(kernel);
     m.gm.next_launch();
     m.cores.clear();

@@ -24,7 +24,8 @@ void move_fractal(Instr& i, const Range& to, const Range& from, uint32_t size, b
     }
     for (uint32_t r = 0; r < 16; r++) {
         for (uint32_t c = 0; c < 16; c++) {
-            i.moves.push_back({to.memory, to.off + (c * 16 + r) * size, from.memory, from.off + (r * 16 + c) * size, size});
+            i.moves.push_back(
+                {to.memory, to.off + (c * 16 + r) * size, from.memory, from.off + (r * 16 + c) * size, size});
         }
     }
 }
@@ -81,7 +82,8 @@ void load_2d_v2(const Place& dst, const Place& src, Dtype type, const Load2DV2& 
     const int64_t size = size_of(type), c0 = 32 / size;
     for (int64_t k = 0; k < p.k_step; k++) {
         for (int64_t m = 0; m < p.m_step; m++) {
-            const auto from = range_of(c, src, uint64_t((p.k_start + k) * p.src_stride + p.m_start + m) * kFractal, kFractal, i.name, at);
+            const auto from = range_of(c, src, uint64_t((p.k_start + k) * p.src_stride + p.m_start + m) * kFractal,
+                                       kFractal, i.name, at);
             if (!from) return;
             i.reads.push_back(*from);
             if (!p.transpose) {
@@ -93,12 +95,15 @@ void load_2d_v2(const Place& dst, const Place& src, Dtype type, const Load2DV2& 
             }
             for (int64_t r = 0; r < 16; r++) {
                 for (int64_t x = 0; x < c0; x++) {
-                    const int64_t row = m * 16 + r, column = k * c0 + x;  // the matrix is rows x columns; L0B holds (k = row, n = column)
-                    const int64_t off = ((row / c0) * p.dst_stride + column / 16) * kFractal + ((column % 16) * c0 + row % c0) * size;
+                    const int64_t row = m * 16 + r,
+                                  column = k * c0 + x;  // the matrix is rows x columns; L0B holds (k = row, n = column)
+                    const int64_t off =
+                        ((row / c0) * p.dst_stride + column / 16) * kFractal + ((column % 16) * c0 + row % c0) * size;
                     const auto to = range_of(c, dst, uint64_t(off), uint64_t(size), i.name, at);
                     if (!to) return;
                     i.writes.push_back(*to);
-                    i.moves.push_back({to->memory, to->off, from->memory, from->off + uint64_t((r * c0 + x) * size), uint32_t(size)});
+                    i.moves.push_back(
+                        {to->memory, to->off, from->memory, from->off + uint64_t((r * c0 + x) * size), uint32_t(size)});
                 }
             }
         }
@@ -141,7 +146,9 @@ void load_3d(const Place& dst, const Place& src, Dtype type, const Load3D& p, At
     if (!check_position(dst, {Hardware::L0A}, i.name, at) || !check_load(dst, &src, i.name, at)) return;
     const int64_t size = size_of(type), c0 = 32 / size;
     if (p.k_ext % c0 || p.m_ext % 16 || p.k_start % c0 || p.m_start % 16 || p.transpose) {
-        find("align", at, "LoadData(3D): kExtension and kStartPt are multiples of a block's elements, mExtension and mStartPt of 16, without transposition");
+        find("align", at,
+             "LoadData(3D): kExtension and kStartPt are multiples of a block's elements, mExtension and mStartPt of "
+             "16, without transposition");
         return;
     }
     const int64_t out_w = (p.w + p.pad[0] + p.pad[1] - p.dilation_w * (p.filter_w - 1) - 1) / p.stride_w + 1;
@@ -157,7 +164,8 @@ void load_3d(const Place& dst, const Place& src, Dtype type, const Load3D& p, At
             const auto to = range_of(c, dst, uint64_t(fractal * kFractal + m % 16 * 32), 32, i.name, at);
             if (!to) return;
             i.writes.push_back(*to);
-            const bool outside = y < 0 || y >= p.h || x < 0 || x >= p.w || position >= out_h * out_w || c1 * c0 >= p.channels;
+            const bool outside =
+                y < 0 || y >= p.h || x < 0 || x >= p.w || position >= out_h * out_w || c1 * c0 >= p.channels;
             if (outside) {
                 padded.push_back(*to);
                 continue;
@@ -183,7 +191,9 @@ void init_const(const Place& dst, Dtype type, int64_t times, int64_t blocks, int
     Core& c = core(at);
     const bool l1 = hardware_of(dst.pos) == Hardware::L1;
     Instr i("InitConstValue", l1 ? MTE2 : MTE1, at);
-    if (!check_position(dst, {Hardware::L1, Hardware::L0A, Hardware::L0B}, i.name, at) || !check_aligned(dst, l1 ? 32 : 512, i.name, at)) return;
+    if (!check_position(dst, {Hardware::L1, Hardware::L0A, Hardware::L0B}, i.name, at) ||
+        !check_aligned(dst, l1 ? 32 : 512, i.name, at))
+        return;
     if (times <= 0 || blocks <= 0) {
         find("count", at, "InitConstValue with repeatTimes or blockNum 0");
         return;

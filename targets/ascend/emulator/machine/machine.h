@@ -1,7 +1,6 @@
 // The machine: cores of fibers and pipes, and the instructions between them.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -15,7 +14,8 @@
 
 namespace emu {
 
-// Lanes of a core. Writes by the scalar unit have one of their own: they are visible to pipes only after S_V and the like.
+// Lanes of a core. Writes by the scalar unit have one of their own: they are visible to pipes only after S_V and the
+// like.
 enum Lane : uint8_t { S, V, M, MTE1, MTE2, MTE3, FIX, SW };
 const char* name_of(Lane l) {
     static const char* names[] = {"S", "V", "M", "MTE1", "MTE2", "MTE3", "FIX", "S"};
@@ -80,10 +80,30 @@ struct Token {
     double time = 0;
 };
 
+// A queue that allocates nothing while it is empty: a core has hundreds of them.
+template <typename T>
+class Fifo {
+public:
+    bool empty() const { return head_ == items_.size(); }
+    size_t size() const { return items_.size() - head_; }
+    T& front() { return items_[head_]; }
+    const T& front() const { return items_[head_]; }
+    void push_back(T item) { items_.push_back(std::move(item)); }
+    void pop_front() {
+        if (++head_ < items_.size()) return;
+        items_.clear();
+        head_ = 0;
+    }
+
+private:
+    std::vector<T> items_;
+    size_t head_ = 0;
+};
+
 struct Pipe {
-    std::deque<Item> queue;  // issued, but behind a wait that is not over
-    Clock clock;             // what its next instruction knows
-    uint32_t count = 0;      // instructions so far
+    Fifo<Item> queue;                             // issued, but behind a wait that is not over
+    Clock clock;                                  // what its next instruction knows
+    uint32_t count = 0;                           // instructions so far
     std::vector<std::shared_ptr<Instr>> pending;  // witness: not executed yet, in order of ticks
     double time = 0, busy = 0;                    // cycle estimate
 };
@@ -98,14 +118,14 @@ struct Buffer {  // of a queue
 struct Queue {
     TPosition src, dst;
     int depth;
-    std::vector<int> buffers;   // indices into Core::buffers
-    std::deque<int> enqueued;
+    std::vector<int> buffers;  // indices into Core::buffers
+    Fifo<int> enqueued;
     int event = -1, free_event = -1;  // -1: a barrier of the vector pipe instead
 };
 
 struct CacheLine {
     uint8_t bytes[64];
-    uint64_t dirty = 0;  // byte mask
+    uint64_t dirty = 0;   // byte mask
     uint32_t filled = 0;  // stamp
     At at{"", 0};
 };
@@ -133,27 +153,28 @@ struct Core {
 
     Clock clock;  // of the scalar unit, as issued instructions know it
     Pipe pipes[kLanes];
-    std::deque<Token> flags[kEvents][kEventIds];
+    Fifo<Token> flags[kEvents][kEventIds];
     int outstanding[kEvents][kEventIds] = {};  // sets minus waits in program order
     At set_at[kEvents][kEventIds];
     bool of_queue[kEvents][kEventIds] = {};
     uint8_t used_ids[kEvents] = {};
-    std::deque<Token> cross[32];
+    Fifo<Token> cross[32];
     At cross_at[32];
     int syncs = 0;
 
     // mask register and modes
     bool counter = false;
     uint64_t mask[2] = {~0ull, ~0ull};
-    bool mask_is_count = false;
     float deq_scale = 1;
-    uint8_t compare_mask[32] = {};
     int atomic = 0;
     Dtype atomic_type = Dtype::None;
     At atomic_at;
     uint16_t merged[4] = {};  // of the last MrgSort
 
+    bool ready = false;    // InitSocState or a TPipe has set the core's modes
+    bool statics = false;  // has tensors at addresses of the kernel's choice
     int pipes_open = 0;
+    Pool* pool = nullptr;   // that buffers are being taken from
     uint32_t used[8] = {};  // bytes allocated by the pipe, per memory
     std::vector<Buffer> buffers;
     std::vector<Queue> queues;
@@ -215,13 +236,19 @@ struct Machine {
     std::unordered_map<uint64_t, uint32_t> source_ids;
 
     uint32_t source(At at, const char* name) {
-        const uint64_t key = reinterpret_cast<uint64_t>(at.file) * 1000003u + reinterpret_cast<uint64_t>(name) * 31 + uint64_t(at.line);
+        const uint64_t key =
+            reinterpret_cast<uint64_t>(at.file) * 1000003u + reinterpret_cast<uint64_t>(name) * 31 + uint64_t(at.line);
         auto found = source_ids.find(key);
         if (found != source_ids.end()) return found->second;
         sources.push_back({at, name});
         return source_ids[key] = uint32_t(sources.size() - 1);
     }
 };
+
+Report& report() {
+    static Report one;
+    return one;
+}
 
 Machine& machine() {
     static Machine one;
@@ -235,8 +262,8 @@ void find(const char* kind, At at, const std::string& text, const std::string& f
 }
 
 void report_narrow(const char* name, long long value, unsigned long long limit, At at) {
-    find("narrow", at, format("%s = %lld does not fit its field (at most %llu); the chip would use %s bits of it", name, value, limit, "the low"),
-         "split into a loop or choose a smaller tile");
+    find("narrow", at, format("%s = %lld does not fit its field (at most %llu)", name, value, limit),
+         "split into a loop or choose a smaller tile; the chip would drop the upper bits");
 }
 
 Core& core(At at = At("", 0)) {

@@ -14,11 +14,16 @@ double copy_rate(Lane lane, Hardware local) {
 
 bool check_blocks(const Blocks& b, const char* who, At at, bool whole) {
     if (b.count <= 0 || b.len <= 0) {
-        find("count", at, format("%s of %lld blocks of %lld bytes", who, static_cast<long long>(b.count), static_cast<long long>(b.len)), "skip the call");
+        find("count", at,
+             format("%s of %lld blocks of %lld bytes", who, static_cast<long long>(b.count),
+                    static_cast<long long>(b.len)),
+             "skip the call");
         return false;
     }
     if (whole && b.len % kBlock != 0) {
-        find("count", at, format("%s of %lld bytes; it moves whole blocks of 32 bytes and drops the rest", who, static_cast<long long>(b.len)),
+        find("count", at,
+             format("%s of %lld bytes; it moves whole blocks of 32 bytes and drops the rest", who,
+                    static_cast<long long>(b.len)),
              "use DataCopyPad");
     }
     return true;
@@ -29,18 +34,19 @@ struct CopyPlan {
     std::vector<Range> dst, src;
 };
 
-bool finish_copy(Instr& i, const CopyPlan& plan, double rate) {
+void finish_copy(Instr& i, const CopyPlan& plan, double rate) {
     i.reads = plan.src;
     i.writes = plan.dst;
     i.cycles = double(bytes_in(plan.dst)) / rate;
     add_moves(i, plan.dst, plan.src);
-    return true;
 }
 
 void copy_in(const Place& dst, uint64_t src, Dtype, const Blocks& b, At at) {
     Core& c = core(at);
     Instr i("DataCopy", MTE2, at);
-    if (!check_blocks(b, i.name, at, true) || !check_position(dst, {Hardware::UB, Hardware::L1}, i.name, at) || !check_aligned(dst, 32, i.name, at)) return;
+    if (!check_blocks(b, i.name, at, true) || !check_position(dst, {Hardware::UB, Hardware::L1}, i.name, at) ||
+        !check_aligned(dst, 32, i.name, at))
+        return;
     const int64_t len = b.len / kBlock * kBlock;
     CopyPlan plan;
     for (int64_t k = 0; k < b.count && len; k++) {
@@ -72,7 +78,8 @@ void finish_store(Core& c, Instr& i, const CopyPlan& plan, Dtype type, double ra
     const int mode = c.atomic;
     const Dtype t = c.atomic_type;
     if (mode && size_of(t) != size_of(type)) {
-        find("dtype", i.at, format("a store of %s with atomic mode set for %s", name_of(type), name_of(t)), "SetAtomicAdd of the stored type");
+        find("dtype", i.at, format("a store of %s with atomic mode set for %s", name_of(type), name_of(t)),
+             "SetAtomicAdd of the stored type");
     }
     if (mode) {
         i.write_kind = Kind::Atomic;
@@ -92,7 +99,8 @@ void finish_store(Core& c, Instr& i, const CopyPlan& plan, Dtype type, double ra
     issue(std::move(i));
 }
 
-bool out_plan(Core& c, CopyPlan& plan, uint64_t dst, const Place& src, const Blocks& b, int64_t len, int64_t src_step, const char* who, At at) {
+bool out_plan(Core& c, CopyPlan& plan, uint64_t dst, const Place& src, const Blocks& b, int64_t len, int64_t src_step,
+              const char* who, At at) {
     for (int64_t k = 0; k < b.count && len; k++) {
         const auto from = range_of(c, src, uint64_t(k * src_step), uint64_t(len), who, at);
         const auto to = gm_range(dst + uint64_t(k * (len + b.dst_gap)), uint64_t(len), who, at);
@@ -114,7 +122,8 @@ void copy_out(uint64_t dst, const Place& src, Dtype type, const Blocks& b, At at
     if (!check_position(src, {Hardware::UB, Hardware::L1}, i.name, at)) return;
     CopyPlan plan;
     const int64_t len = b.len / kBlock * kBlock;
-    if (out_plan(c, plan, dst, src, b, len, len + b.src_gap, i.name, at)) finish_store(c, i, plan, type, copy_rate(MTE3, Hardware::UB));
+    if (out_plan(c, plan, dst, src, b, len, len + b.src_gap, i.name, at))
+        finish_store(c, i, plan, type, copy_rate(MTE3, Hardware::UB));
 }
 
 // UB -> UB by the vector pipe, and on 3510 UB -> L1 by MTE3 and L1 -> UB by MTE1.
@@ -126,10 +135,13 @@ void copy_local(const Place& dst, const Place& src, Dtype, const Blocks& b, At a
     const bool to_bias = from == Hardware::L1 && (to == Hardware::BIAS || to == Hardware::FIXBUF);
     Instr i("DataCopy", on_vector ? V : to_l1 ? MTE3 : to_bias && to == Hardware::FIXBUF ? FIX : MTE1, at);
     if (!(on_vector || to_bias || (__NPU_ARCH__ == 3510 && (to_l1 || from_l1)))) {
-        find("position", at, format("DataCopy from %s to %s does not exist on this chip", name_of(from), name_of(to)), "go through GM");
+        find("position", at, format("DataCopy from %s to %s does not exist on this chip", name_of(from), name_of(to)),
+             "go through GM");
         return;
     }
-    if (!check_blocks(b, i.name, at, true) || !check_aligned(dst, to_bias ? 64 : 32, i.name, at) || !check_aligned(src, 32, i.name, at)) return;
+    if (!check_blocks(b, i.name, at, true) || !check_aligned(dst, to_bias ? 64 : 32, i.name, at) ||
+        !check_aligned(src, 32, i.name, at))
+        return;
     const int64_t len = b.len / kBlock * kBlock;
     CopyPlan plan;
     for (int64_t k = 0; k < b.count; k++) {
@@ -151,14 +163,17 @@ bool check_padding(const Blocks& b, Dtype type, bool pad, int left, int right, u
         find("count", at, "DataCopyPad: " + text);
         good = false;
     };
-    if (left * size > 32 || right * size > 32) bad(format("padding of %d and %d elements; each side takes at most 32 bytes", left, right));
-    if (b.len % size != 0) bad(format("blocks of %lld bytes are no whole number of elements", static_cast<long long>(b.len)));
+    if (left * size > 32 || right * size > 32)
+        bad(format("padding of %d and %d elements; each side takes at most 32 bytes", left, right));
+    if (b.len % size != 0)
+        bad(format("blocks of %lld bytes are no whole number of elements", static_cast<long long>(b.len)));
     if (size == 8 && pad && value != 0) bad("8-byte types can only be padded with 0");
     return good;
 }
 
 // GM -> UB: every block starts at a multiple of 32 bytes. Ragged tails: padding, or the block's first element.
-void copy_in_pad(const Place& dst, uint64_t src, Dtype type, const Blocks& b, bool pad, int left, int right, uint64_t value, At at) {
+void copy_in_pad(const Place& dst, uint64_t src, Dtype type, const Blocks& b, bool pad, int left, int right,
+                 uint64_t value, At at) {
     Core& c = core(at);
     Instr i("DataCopyPad", MTE2, at);
     if (!check_blocks(b, i.name, at, false) || !check_padding(b, type, pad, left, right, value, at)) return;
@@ -212,7 +227,8 @@ void copy_out_pad(uint64_t dst, const Place& src, Dtype type, const Blocks& b, A
     if (!check_position(src, {Hardware::UB}, i.name, at) || !check_aligned(src, 32, i.name, at)) return;
     const int64_t room = (b.len + 31) / 32 * 32;
     CopyPlan plan;
-    if (out_plan(c, plan, dst, src, b, b.len, room + b.src_gap, i.name, at)) finish_store(c, i, plan, type, copy_rate(MTE3, Hardware::UB));
+    if (out_plan(c, plan, dst, src, b, b.len, room + b.src_gap, i.name, at))
+        finish_store(c, i, plan, type, copy_rate(MTE3, Hardware::UB));
 }
 
 void set_atomic(int mode, Dtype type) {
@@ -227,8 +243,9 @@ void copy_nd2nz(const Place& dst, uint64_t src, Dtype type, const Nd2Nz& p, At a
     Core& c = core(at);
     Instr i("DataCopy(Nd2Nz)", MTE2, at);
     if (p.nd <= 0 || p.rows <= 0 || p.cols <= 0) {
-        find("count", at, format("Nd2Nz of %lld matrices of %lld x %lld", static_cast<long long>(p.nd), static_cast<long long>(p.rows),
-                                 static_cast<long long>(p.cols)));
+        find("count", at,
+             format("Nd2Nz of %lld matrices of %lld x %lld", static_cast<long long>(p.nd),
+                    static_cast<long long>(p.rows), static_cast<long long>(p.cols)));
         return;
     }
     const bool to_ub = __NPU_ARCH__ == 3510 && hardware_of(dst.pos) == Hardware::UB;
@@ -236,13 +253,16 @@ void copy_nd2nz(const Place& dst, uint64_t src, Dtype type, const Nd2Nz& p, At a
     if (!check_aligned(dst, 32, i.name, at)) return;
     const int64_t size = size_of(type), c0 = 32 / size, blocks = (p.cols + c0 - 1) / c0;
     if (p.src_pitch < p.cols && p.rows > 1) {
-        find("count", at, format("Nd2Nz: a row pitch of %lld with rows of %lld elements", static_cast<long long>(p.src_pitch), static_cast<long long>(p.cols)),
+        find("count", at,
+             format("Nd2Nz: a row pitch of %lld with rows of %lld elements", static_cast<long long>(p.src_pitch),
+                    static_cast<long long>(p.cols)),
              "srcDValue is the pitch in elements");
         return;
     }
     if (p.dst_c0 < p.rows * std::max<int64_t>(p.dst_n, 1) && blocks > 1 && p.dst_n == 1) {
-        find("count", at, format("Nd2Nz: dstNzC0Stride %lld is less than the %lld rows of a column block", static_cast<long long>(p.dst_c0),
-                                 static_cast<long long>(p.rows)),
+        find("count", at,
+             format("Nd2Nz: dstNzC0Stride %lld is less than the %lld rows of a column block",
+                    static_cast<long long>(p.dst_c0), static_cast<long long>(p.rows)),
              "use the number of rows rounded up to 16");
         return;
     }
@@ -252,7 +272,8 @@ void copy_nd2nz(const Place& dst, uint64_t src, Dtype type, const Nd2Nz& p, At a
     std::vector<Piece> pieces;
     for (int64_t n = 0; n < p.nd; n++) {
         for (int64_t r = 0; r < p.rows; r++) {
-            const auto from = gm_range(src + uint64_t((n * p.src_matrix + r * p.src_pitch) * size), uint64_t(p.cols * size), i.name, at);
+            const auto from = gm_range(src + uint64_t((n * p.src_matrix + r * p.src_pitch) * size),
+                                       uint64_t(p.cols * size), i.name, at);
             if (!from) return;
             i.reads.push_back(*from);
             for (int64_t b = 0; b < blocks; b++) {

@@ -16,21 +16,30 @@ namespace emu {
 
 uint32_t size_of(Dtype t) {
     switch (t) {
-        case Dtype::I8: case Dtype::U8: case Dtype::E4M3: case Dtype::E5M2: return 1;
-        case Dtype::F16: case Dtype::BF16: case Dtype::I16: case Dtype::U16: return 2;
-        case Dtype::F32: case Dtype::I32: case Dtype::U32: return 4;
+        case Dtype::I8:
+        case Dtype::U8:
+        case Dtype::E4M3:
+        case Dtype::E5M2: return 1;
+        case Dtype::F16:
+        case Dtype::BF16:
+        case Dtype::I16:
+        case Dtype::U16: return 2;
+        case Dtype::F32:
+        case Dtype::I32:
+        case Dtype::U32: return 4;
         default: return 8;
     }
 }
 
 const char* name_of(Dtype t) {
-    static const char* names[] = {"float", "half", "bfloat16", "double", "int8", "uint8", "int16", "uint16", "int32", "uint32",
-                                  "int64", "uint64", "fp8_e4m3fn", "fp8_e5m2", "none"};
+    static const char* names[] = {"float", "half",   "bfloat16", "double", "int8",       "uint8",    "int16", "uint16",
+                                  "int32", "uint32", "int64",    "uint64", "fp8_e4m3fn", "fp8_e5m2", "none"};
     return names[int(t)];
 }
 
 bool is_float(Dtype t) {
-    return t == Dtype::F32 || t == Dtype::F16 || t == Dtype::BF16 || t == Dtype::F64 || t == Dtype::E4M3 || t == Dtype::E5M2;
+    return t == Dtype::F32 || t == Dtype::F16 || t == Dtype::BF16 || t == Dtype::F64 || t == Dtype::E4M3 ||
+           t == Dtype::E5M2;
 }
 
 // x rounded to an integer.
@@ -79,8 +88,8 @@ uint32_t encode(double x, Dtype type, RoundMode mode) {
     const bool subnormal = rounded < (1ull << f.mantissa);
     const uint64_t code = subnormal ? rounded : (uint64_t(exponent + f.bias() - 1) << f.mantissa) + rounded;
     if (code <= largest) return sign | uint32_t(code);
-    const bool to_zero = mode == RoundMode::CAST_TRUNC || mode == RoundMode::CAST_ODD || (mode == RoundMode::CAST_FLOOR && x > 0) ||
-                         (mode == RoundMode::CAST_CEIL && x < 0);
+    const bool to_zero = mode == RoundMode::CAST_TRUNC || mode == RoundMode::CAST_ODD ||
+                         (mode == RoundMode::CAST_FLOOR && x > 0) || (mode == RoundMode::CAST_CEIL && x < 0);
     return sign | (fn || to_zero ? largest : exponent_all);
 }
 

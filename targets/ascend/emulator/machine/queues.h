@@ -1,126 +1,22 @@
-// On-chip memory: capacity, buffers, queues and their discipline, and resolving a tensor to bytes with bounds.
+// On-chip allocation, queues of buffers and their discipline.
 #pragma once
 
-#include <optional>
-
-#include "flags.h"
+#include "place.h"
 
 namespace emu {
 
-Hardware hardware_of(TPosition p) {
-    switch (p) {
-        case TPosition::VECIN: case TPosition::VECOUT: case TPosition::VECCALC: case TPosition::SPM: return Hardware::UB;
-        case TPosition::A1: case TPosition::B1: case TPosition::C1: case TPosition::TSCM: return Hardware::L1;
-        case TPosition::A2: return Hardware::L0A;
-        case TPosition::B2: return Hardware::L0B;
-        case TPosition::CO1: return Hardware::L0C;
-        case TPosition::C2: return Hardware::BIAS;
-        case TPosition::C2PIPE2GM: case TPosition::C2PIPE2LOCAL: return Hardware::FIXBUF;
-        default: return Hardware::GM;
-    }
-}
-const char* name_of(Hardware h) {
-    static const char* names[] = {"GM", "UB", "L1", "L0A", "L0B", "L0C", "BT", "FixPipe buffer", "no memory"};
-    return names[int(h)];
-}
-const char* name_of(TPosition p) {
-    static const char* names[] = {"GM", "A1", "A2", "B1", "B2", "C1", "C2", "CO1", "CO2", "VECIN", "VECOUT", "VECCALC", "SPM", "TSCM",
-                                  "C2PIPE2GM", "C2PIPE2LOCAL", "no position"};
-    return names[int(p)];
+void init_state() { core().ready = true; }
+
+// Both would hand out the same addresses.
+void report_mixed(At at) {
+    find("queue", at, "tensors at static addresses and a TPipe in one kernel", "use one of the two");
 }
 
-uint32_t capacity(Hardware h) {
-    constexpr bool late = __NPU_ARCH__ == 3510;
-    switch (h) {
-        case Hardware::UB: return machine().settings.ub_bytes;
-        case Hardware::L1: return machine().settings.l1_bytes;
-        case Hardware::L0A: case Hardware::L0B: return 64 * 1024;
-        case Hardware::L0C: return (late ? 256 : 128) * 1024;
-        case Hardware::BIAS: return late ? 4096 : 1024;
-        case Hardware::FIXBUF: return late ? 4096 : 2048;
-        default: return 0;
-    }
-}
-
-// Spec §1.1: alignment of local addresses.
-uint32_t alignment(Hardware h) {
-    switch (h) {
-        case Hardware::L0A: case Hardware::L0B: return 512;
-        case Hardware::L0C: case Hardware::BIAS: return 64;
-        case Hardware::FIXBUF: return 128;
-        default: return 32;
-    }
-}
-
-Memory* memory_of(Core& c, Hardware h) {
-    Group& g = *c.group;
-    switch (h) {
-        case Hardware::UB: return c.cube ? g.ub[0].get() : g.ub[c.sub].get();
-        case Hardware::L1: return g.l1.get();
-        case Hardware::L0A: return g.l0a.get();
-        case Hardware::L0B: return g.l0b.get();
-        case Hardware::L0C: return g.l0c.get();
-        case Hardware::BIAS: return g.bias.get();
-        case Hardware::FIXBUF: return g.fixbuf.get();
-        default: return nullptr;
-    }
-}
-
-// Bytes of a tensor from its start, checked: null if they are not all there.
-std::optional<Range> range_of(Core& c, const Place& p, uint64_t off, uint64_t bytes, const char* who, At at) {
-    const Hardware h = hardware_of(p.pos);
-    Memory* m = memory_of(c, h);
-    if (!m) {
-        find("position", at, format("%s: a tensor at %s has no memory on this core", who, name_of(p.pos)));
-        return std::nullopt;
-    }
-    if (p.buffer) {
-        const Buffer& b = c.buffers[p.buffer - 1u];
-        if (b.place.generation != p.generation) {
-            find("queue", at, format("%s uses a tensor after FreeTensor (%s)", who, name_of(b.at).c_str()), "free it after its last use");
-            return std::nullopt;
-        }
-    }
-    if (p.addr + off + bytes > p.hi || p.addr < p.lo) {
-        find("bounds", at, format("%s reaches byte %llu of a buffer in %s that has %u bytes", who,
-                                  static_cast<unsigned long long>(p.addr - p.lo + off + bytes), name_of(h), p.hi - p.lo),
-             "enlarge the buffer or reduce the count");
-        return std::nullopt;
-    }
-    return Range{m, p.addr + off, bytes};
-}
-
-std::optional<Range> gm_range(uint64_t address, uint64_t bytes, const char* who, At at) {
-    Memory* m = machine().gm.find(address);
-    const uint64_t base = m ? reinterpret_cast<uint64_t>(m->bytes) : 0;
-    if (m && address >= base && address + bytes <= base + m->size) return Range{m, address - base, bytes};
-    const std::string text = m ? format("%s touches bytes %lld to %lld of %s", who, static_cast<long long>(address - base),
-                                        static_cast<long long>(address - base + bytes), m->name.c_str())
-                               : format("%s touches GM that no allocation holds", who);
-    find("bounds", at, text, "mind the tail of the last tile, and offsets in elements");
-    return std::nullopt;
-}
-
-bool check_position(const Place& p, std::initializer_list<Hardware> allowed, const char* who, At at) {
-    const Hardware h = hardware_of(p.pos);
-    for (Hardware each : allowed) {
-        if (each == h) return true;
-    }
-    find("position", at, format("%s: operand lies at %s (%s), must be in %s", who, name_of(p.pos), name_of(h), name_of(*allowed.begin())));
-    return false;
-}
-
-bool check_aligned(const Place& p, uint32_t to, const char* who, At at) {
-    if (p.addr % to == 0) return true;
-    find("align", at, format("%s: address %u in %s is not a multiple of %u bytes", who, p.addr, name_of(hardware_of(p.pos)), to),
-         "start rows and slices at multiples of the block");
-    return false;
-}
-
-// --- allocation ----------------------------------------------------------------------------------------------------
 void pipe_open(At at) {
     Core& c = core(at);
     if (c.pipes_open++) find("queue", at, "a second TPipe in one kernel", "declare one TPipe and pass a pointer");
+    if (c.statics) report_mixed(at);
+    c.ready = true;
 }
 void pipe_close() {}
 void pipe_reset(At at) {
@@ -130,11 +26,12 @@ void pipe_reset(At at) {
     c.total_buffers = 0;
 }
 
-Place static_place(TPosition pos, uint32_t addr, uint64_t bytes, At at) {
+Place place_at(TPosition pos, uint32_t addr, uint64_t bytes, At at) {
     const Hardware h = hardware_of(pos);
     if (addr + bytes > capacity(h)) {
-        find("capacity", at, format("a tensor of %llu bytes at address %u ends beyond %s (%u bytes)", static_cast<unsigned long long>(bytes), addr,
-                                    name_of(h), capacity(h)));
+        find("capacity", at,
+             format("a tensor of %llu bytes at address %u ends beyond %s (%u bytes)",
+                    static_cast<unsigned long long>(bytes), addr, name_of(h), capacity(h)));
     }
     Place p;
     p.pos = pos;
@@ -144,23 +41,38 @@ Place static_place(TPosition pos, uint32_t addr, uint64_t bytes, At at) {
     return p;
 }
 
+Place static_place(TPosition pos, uint32_t addr, uint64_t bytes, At at) {
+    Core& c = core(at);
+    if (c.pipes_open) report_mixed(at);
+    c.statics = true;
+    return place_at(pos, addr, bytes, at);
+}
+
+void pool_enter(Pool* pool) { core().pool = pool; }
+void pool_leave() { core().pool = nullptr; }
+
 Place take_memory(Core& c, TPosition pos, uint32_t bytes, At at) {
     const Hardware h = hardware_of(pos);
     const uint32_t rounded = (bytes + 31) / 32 * 32;
     const uint32_t step = alignment(h);
-    uint32_t& used = c.used[int(h)];
-    const uint32_t addr = (used + step - 1) / step * step;
+    if (c.pool && hardware_of(c.pool->place.pos) != h)
+        find("position", at, "a buffer of another memory than its pool's");
+    uint32_t& used = c.pool ? c.pool->used : c.used[int(h)];
+    const uint32_t start = c.pool ? c.pool->place.lo : 0, room = c.pool ? c.pool->place.hi - start : capacity(h);
+    const uint32_t offset = (used + step - 1) / step * step;
     if (bytes == 0) find("capacity", at, "InitBuffer with 0 bytes");
-    if (addr + rounded > capacity(h)) {
-        find("capacity", at, format("InitBuffer: %s overflows: %u of %u bytes are taken, %u more do not fit", name_of(h), used, capacity(h), rounded),
+    if (offset + rounded > room) {
+        find("capacity", at,
+             format("InitBuffer: %s overflows: %u of %u bytes are taken, %u more do not fit",
+                    c.pool ? "a pool" : name_of(h), used, room, rounded),
              "use smaller or fewer buffers");
         abandon(c);
     }
-    used = addr + rounded;
+    used = offset + rounded;
     Place p;
     p.pos = pos;
-    p.addr = p.lo = addr;
-    p.hi = addr + rounded;
+    p.addr = p.lo = start + offset;
+    p.hi = p.lo + rounded;
     return p;
 }
 
@@ -170,7 +82,9 @@ void count_buffers(Core& c, TPosition pos, int num, bool queue, At at) {
     if (!queue) return;
     c.per_position[int(pos)] += num;
     if (c.per_position[int(pos)] > 8) {
-        find("queue", at, format("%d queue buffers at %s; there are event ids for 8", c.per_position[int(pos)], name_of(pos)), "merge buffers or use TBuf");
+        find("queue", at,
+             format("%d queue buffers at %s; there are event ids for 8", c.per_position[int(pos)], name_of(pos)),
+             "merge buffers or use TBuf");
     }
 }
 
@@ -259,9 +173,11 @@ Place queue_alloc(QueueHandle h, At at) {
         return b.place;
     }
     const Buffer& oldest = c.buffers[size_t(q.buffers.front())];
-    find("queue", at, format("AllocTensor finds none of the queue's %zu buffers free: the core hangs (the oldest is in use since %s)",
-                             q.buffers.size(), name_of(oldest.at).c_str()),
-         "call FreeTensor for every tensor taken with DeQue or AllocTensor");
+    find(
+        "queue", at,
+        format("AllocTensor finds none of the queue's %zu buffers free: the core hangs (the oldest is in use since %s)",
+               q.buffers.size(), name_of(oldest.at).c_str()),
+        "call FreeTensor for every tensor taken with DeQue or AllocTensor");
     abandon(c);
 }
 
@@ -272,7 +188,8 @@ Buffer* buffer_of(Core& c, const Queue& q, const Place& p, const char* who, At a
             if (index == int(p.buffer) - 1) return &b;
         }
     }
-    find("queue", at, format("%s with a tensor that is not of this queue", who), "tensors go back to the queue they were allocated from");
+    find("queue", at, format("%s with a tensor that is not of this queue", who),
+         "tensors go back to the queue they were allocated from");
     return nullptr;
 }
 
@@ -282,7 +199,8 @@ void queue_enque(QueueHandle h, const Place& p, At at) {
     Buffer* b = buffer_of(c, q, p, "EnQue", at);
     if (!b) return;
     if (b->state != Buffer::Allocated && b->state != Buffer::Dequeued) {
-        find("queue", at, format("EnQue of a tensor that is not allocated (since %s)", name_of(b->at).c_str()), "AllocTensor, fill, EnQue, DeQue, use, FreeTensor");
+        find("queue", at, format("EnQue of a tensor that is not allocated (since %s)", name_of(b->at).c_str()),
+             "AllocTensor, fill, EnQue, DeQue, use, FreeTensor");
         return;
     }
     if (q.depth > 0 && int(q.enqueued.size()) >= std::max<int>(q.depth, int(q.buffers.size()))) {
@@ -326,7 +244,9 @@ void queue_free(QueueHandle h, const Place& p, At at) {
     Buffer* b = buffer_of(c, q, p, "FreeTensor", at);
     if (!b) return;
     if (b->state == Buffer::Free || b->state == Buffer::Enqueued) {
-        find("queue", at, b->state == Buffer::Free ? "FreeTensor of a tensor that is free already" : "FreeTensor of a tensor that is still enqueued");
+        find("queue", at,
+             b->state == Buffer::Free ? "FreeTensor of a tensor that is free already"
+                                      : "FreeTensor of a tensor that is still enqueued");
         return;
     }
     if (q.free_event >= 0) {

@@ -39,19 +39,25 @@ void write_result(std::vector<uint8_t>& out, size_t slot, const Folded& f, Reduc
     switch (order) {
         case ReduceOrder::ORDER_ONLY_VALUE: store(p, t, f.value); break;
         case ReduceOrder::ORDER_ONLY_INDEX: store_index(p, f.index, t); break;
-        case ReduceOrder::ORDER_VALUE_INDEX: store(p, t, f.value); store_index(p + size, f.index, t); break;
-        case ReduceOrder::ORDER_INDEX_VALUE: store_index(p, f.index, t); store(p + size, t, f.value); break;
+        case ReduceOrder::ORDER_VALUE_INDEX:
+            store(p, t, f.value);
+            store_index(p + size, f.index, t);
+            break;
+        case ReduceOrder::ORDER_INDEX_VALUE:
+            store_index(p, f.index, t);
+            store(p + size, t, f.value);
+            break;
     }
 }
 
-struct Group1 {  // lanes that fold into one result, and where the result goes
+struct FoldGroup {  // lanes that fold into one result, and where the result goes
     size_t from, to;
     uint64_t dst_off;
     uint64_t first_lane;
 };
 
-void reduce_repeat(const char* name, Fold fold, Span span, const Operand& dst, const Operand& src, const Shape& shape, ReduceOrder order,
-                          At at) {
+void reduce_repeat(const char* name, Fold fold, Span span, const Operand& dst, const Operand& src, const Shape& shape,
+                   ReduceOrder order, At at) {
     Core& c = core(at);
     Instr i(name, V, at);
     if (!has_lane(c, V)) return issue(std::move(i));
@@ -60,9 +66,10 @@ void reduce_repeat(const char* name, Fold fold, Span span, const Operand& dst, c
     if (segments.empty()) return;
     const bool pair = order == ReduceOrder::ORDER_VALUE_INDEX || order == ReduceOrder::ORDER_INDEX_VALUE;
     const uint32_t width = span == Span::Whole ? per : span == Span::Block ? 32 / size : 2;
-    // The unit of the destination's repeat stride: results for Whole, 8 results for Block, one repeat's results for Pair.
+    // The unit of the destination's repeat stride: results for Whole, 8 results for Block, one repeat's results for
+    // Pair.
     const uint64_t unit = span == Span::Whole ? (pair ? 2 : 1) * size : span == Span::Block ? 8 * size : per / 2 * size;
-    std::vector<Group1> groups;
+    std::vector<FoldGroup> groups;
     std::vector<Run> writes;
     size_t lane = 0;
     for (const Segment& s : segments) {
@@ -76,8 +83,10 @@ void reduce_repeat(const char* name, Fold fold, Span span, const Operand& dst, c
             }
         }
     }
-    bool good = check_position(dst.place, {Hardware::UB}, name, at) && check_position(src.place, {Hardware::UB}, name, at);
-    good = good && check_aligned(src.place, 32, name, at) && check_aligned(dst.place, span == Span::Whole ? (pair ? 2 * size : size) : 32, name, at);
+    bool good =
+        check_position(dst.place, {Hardware::UB}, name, at) && check_position(src.place, {Hardware::UB}, name, at);
+    good = good && check_aligned(src.place, 32, name, at) &&
+           check_aligned(dst.place, span == Span::Whole ? (pair ? 2 * size : size) : 32, name, at);
     if (!good || !add_ranges(c, i.reads, src.place, runs_of(segments, size, src.blk, src.rep), name, at) ||
         !add_ranges(c, i.writes, dst.place, writes, name, at)) {
         return;
@@ -111,17 +120,19 @@ uint64_t scratch_bytes(uint64_t elements, uint32_t size, bool index) {
     return total;
 }
 
-void reduce_all(const char* name, Fold fold, const Operand& dst, const Operand& src, const Place& scratch, const Shape& shape, bool index,
-                       At at) {
+void reduce_all(const char* name, Fold fold, const Operand& dst, const Operand& src, const Place& scratch,
+                const Shape& shape, bool index, At at) {
     Core& c = core(at);
     Instr i(name, V, at);
     if (!has_lane(c, V)) return issue(std::move(i));
     const uint32_t size = size_of(src.type), per = 256 / size;
     const auto segments = segments_of(c, shape, per, name, at);
     if (segments.empty()) return;
-    bool good = check_position(dst.place, {Hardware::UB}, name, at) && check_position(src.place, {Hardware::UB}, name, at) &&
+    bool good = check_position(dst.place, {Hardware::UB}, name, at) &&
+                check_position(src.place, {Hardware::UB}, name, at) &&
                 check_position(scratch, {Hardware::UB}, name, at);
-    good = good && check_aligned(src.place, 32, name, at) && check_aligned(scratch, 32, name, at) && check_aligned(dst.place, size, name, at);
+    good = good && check_aligned(src.place, 32, name, at) && check_aligned(scratch, 32, name, at) &&
+           check_aligned(dst.place, size, name, at);
     if (!good || !add_ranges(c, i.reads, src.place, runs_of(segments, size, src.blk, src.rep), name, at)) return;
     const uint64_t elements = bytes_in(i.reads) / size;
     // One repeat needs no scratch.
@@ -141,7 +152,8 @@ void reduce_all(const char* name, Fold fold, const Operand& dst, const Operand& 
         Folded f{0, 0};
         if (fold == Fold::Sum) {
             std::vector<double> partial;
-            for (size_t k = 0; k < values.size(); k += per) partial.push_back(tree_sum(values, k, std::min(k + per, values.size()), t));
+            for (size_t k = 0; k < values.size(); k += per)
+                partial.push_back(tree_sum(values, k, std::min(k + per, values.size()), t));
             f.value = tree_sum(partial, 0, partial.size(), t);
         } else {
             f = fold_range(values, 0, values.size(), fold, t);

@@ -115,8 +115,11 @@ void gm_read(uint64_t address, void* to, uint32_t bytes, At at) {
         i.reads.push_back(*r);
         scalar_access(c, std::move(i));
         const uint64_t off = r->off - std::min<uint64_t>(in_line, r->off);
-        if (last_written(*r->memory, off) > line->filled && std::memcmp(line->bytes + in_line, r->memory->bytes + r->off, bytes) != 0) {
-            find("cache", at, format("GetValue may read a stale line of GM: it was cached at %s and has been written since", name_of(line->at).c_str()),
+        if (last_written(*r->memory, off) > line->filled &&
+            std::memcmp(line->bytes + in_line, r->memory->bytes + r->off, bytes) != 0) {
+            find("cache", at,
+                 format("GetValue may read a stale line of GM: it was cached at %s and has been written since",
+                        name_of(line->at).c_str()),
                  "call DataCacheCleanAndInvalid before reading again");
         }
     }
@@ -131,8 +134,9 @@ void gm_write(uint64_t address, const void* from, uint32_t bytes, At at) {
     const uint64_t line = address / 64;
     const auto other = m.dirty.find(line);
     if (other != m.dirty.end() && other->second != &c) {
-        find("cache", at, format("two cores hold the same 64-byte line of GM modified: the other is %s (%s)", other->second->name.c_str(),
-                                 name_of(other->second->cache[line].at).c_str()),
+        find("cache", at,
+             format("two cores hold the same 64-byte line of GM modified: the other is %s (%s)",
+                    other->second->name.c_str(), name_of(other->second->cache[line].at).c_str()),
              "give every core lines of its own");
     }
     CacheLine* cached = cached_line(c, address, *r->memory, at);
@@ -148,6 +152,9 @@ void gm_clean(uint64_t address, bool all, At at) {
     if (!all) return clean_line(c, address / 64, at);
     std::vector<uint64_t> lines;
     for (const auto& each : c.cache) lines.push_back(each.first);
+    // By age, because addresses differ from run to run.
+    std::sort(lines.begin(), lines.end(),
+              [&c](uint64_t a, uint64_t b) { return c.cache[a].filled < c.cache[b].filled; });
     for (uint64_t line : lines) clean_line(c, line, at);
 }
 

@@ -36,28 +36,32 @@ void sort_records(std::vector<Record>& all) {
 bool refuse_nan(const std::vector<Record>& all, const char* who, At at) {
     for (const Record& r : all) {
         if (!std::isnan(r.score)) continue;
-        find("number", at, format("%s meets a NaN; its place in the order is not defined", who), "filter NaN before, pad tails with -inf");
+        find("number", at, format("%s meets a NaN; its place in the order is not defined", who),
+             "filter NaN before, pad tails with -inf");
         return true;
     }
     return false;
 }
 
-void sort_blocks(const Range& to, const Range& scores, const Range& indices, Dtype t, uint32_t block, At at, const char* who) {
+void sort_blocks(const Range& to, const Range& scores, const Range& indices, Dtype t, uint32_t block, At at,
+                 const char* who) {
     const uint32_t size = size_of(t), n = uint32_t(scores.bytes / size);
     std::vector<Record> all;
     for (uint32_t k = 0; k < n; k++) {
-        all.push_back(record_of(scores.memory->bytes + scores.off + k * size, at_address<uint32_t>(indices.memory->bytes + indices.off + k * 4), t));
+        all.push_back(record_of(scores.memory->bytes + scores.off + k * size,
+                                at_address<uint32_t>(indices.memory->bytes + indices.off + k * 4), t));
     }
     refuse_nan(all, who, at);
     for (uint32_t first = 0; first < n; first += block) {
         std::vector<Record> part(all.begin() + first, all.begin() + std::min(first + block, n));
         sort_records(part);
-        for (size_t k = 0; k < part.size(); k++) std::memcpy(to.memory->bytes + to.off + (first + k) * 8, part[k].bytes, 8);
+        for (size_t k = 0; k < part.size(); k++)
+            std::memcpy(to.memory->bytes + to.off + (first + k) * 8, part[k].bytes, 8);
     }
 }
 
-void issue_sort(const char* name, const Place& dst, const Place& scores, const Place& indices, const Place* scratch, Dtype type, int repeat, uint32_t block,
-                At at) {
+void issue_sort(const char* name, const Place& dst, const Place& scores, const Place& indices, const Place* scratch,
+                Dtype type, int repeat, uint32_t block, At at) {
     Core& c = core(at);
     Instr i(name, V, at);
     if (!has_lane(c, V)) return issue(std::move(i));
@@ -89,8 +93,10 @@ void sort32(const Place& dst, const Place& scores, const Place& indices, Dtype t
     issue_sort("Sort32", dst, scores, indices, nullptr, type, repeat, 32, at);
 }
 
-void sort_all(const Place& dst, const Place& scores, const Place& indices, const Place& scratch, Dtype type, int repeat, bool full, At at) {
-    issue_sort("Sort", dst, scores, indices, full ? &scratch : nullptr, type, repeat, full ? uint32_t(std::max(1, repeat)) * 32 : 32, at);
+void sort_all(const Place& dst, const Place& scores, const Place& indices, const Place& scratch, Dtype type, int repeat,
+              bool full, At at) {
+    issue_sort("Sort", dst, scores, indices, full ? &scratch : nullptr, type, repeat,
+               full ? uint32_t(std::max(1, repeat)) * 32 : 32, at);
 }
 
 struct Merged {
@@ -165,7 +171,8 @@ void merge_sorted(const Place& dst, Dtype type, const Merge& p, At at) {
             std::vector<std::vector<Record>> lists(used);
             for (size_t l = 0; l < used; l++) {
                 const Range& list = from[r * used + l];
-                for (uint64_t k = 0; k < list.bytes; k += 8) lists[l].push_back(record_at(list.memory->bytes + list.off + k, type));
+                for (uint64_t k = 0; k < list.bytes; k += 8)
+                    lists[l].push_back(record_at(list.memory->bytes + list.off + k, type));
             }
             return lists;
         };
@@ -185,7 +192,8 @@ void merge_sorted(const Place& dst, Dtype type, const Merge& p, At at) {
                     if (refuse_nan(list, "MrgSort", at)) break;
                     for (size_t k = 1; k < list.size(); k++) {
                         if (list[k].score <= list[k - 1].score) continue;
-                        find("number", at, "MrgSort: a list is not in descending order", "sort it first; lengths are in records");
+                        find("number", at, "MrgSort: a list is not in descending order",
+                             "sort it first; lengths are in records");
                         break;
                     }
                 }

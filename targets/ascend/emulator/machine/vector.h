@@ -9,7 +9,10 @@ namespace emu {
 double vector_rate(VecOp op, Dtype t) {
     const bool wide = size_of(t) >= 4;
     switch (op) {
-        case VecOp::Exp: case VecOp::Ln: case VecOp::Sqrt: case VecOp::Div: return 32;
+        case VecOp::Exp:
+        case VecOp::Ln:
+        case VecOp::Sqrt:
+        case VecOp::Div: return 32;
         case VecOp::Cast: return 64;
         default: return wide ? 64 : 128;
     }
@@ -53,8 +56,8 @@ double approximate(double x, Dtype t) {
 
 bool reads_dst(VecOp op) { return op == VecOp::Axpy || op == VecOp::MulAddDst || op == VecOp::FusedMulAdd; }
 bool is_bitwise(VecOp op) {
-    return op == VecOp::And || op == VecOp::Or || op == VecOp::Not || op == VecOp::ShiftLeft || op == VecOp::ShiftRight || op == VecOp::Copy ||
-           op == VecOp::Duplicate;
+    return op == VecOp::And || op == VecOp::Or || op == VecOp::Not || op == VecOp::ShiftLeft ||
+           op == VecOp::ShiftRight || op == VecOp::Copy || op == VecOp::Duplicate;
 }
 
 template <typename T>
@@ -88,7 +91,8 @@ void run_bits(const Operands& o, VecOp op, int srcs, uint64_t scalar) {
     size_t next = 0;
     for (const Range& r : o.dst) {
         for (uint64_t i = 0; i < r.bytes; i += sizeof(T), next++) {
-            put(r.memory->bytes + r.off + i, bit_op<T>(op, srcs > 0 ? a[next] : T(0), srcs > 1 ? b[next] : T(0), scalar));
+            put(r.memory->bytes + r.off + i,
+                bit_op<T>(op, srcs > 0 ? a[next] : T(0), srcs > 1 ? b[next] : T(0), scalar));
         }
     }
 }
@@ -117,16 +121,20 @@ void run_arithmetic(const Operands& o, VecOp op, int srcs, double scalar, Dtype 
 }
 
 // Ranges of all operands into the instruction; false if a check failed.
-bool take_operands(Core& c, Instr& i, Operands& o, const Operand& dst, const Operand* src, int srcs, const Shape& shape) {
+bool take_operands(Core& c, Instr& i, Operands& o, const Operand& dst, const Operand* src, int srcs,
+                   const Shape& shape) {
     uint32_t widest = dst.type == Dtype::None ? 1 : size_of(dst.type);
     for (int s = 0; s < srcs; s++) widest = std::max(widest, size_of(src[s].type));
     const auto segments = segments_of(c, shape, 256 / widest, i.name, i.at);
     if (segments.empty()) return false;
     bool good = check_position(dst.place, {Hardware::UB}, i.name, i.at) && check_aligned(dst.place, 32, i.name, i.at);
-    good = good && add_ranges(c, o.dst, dst.place, runs_of(segments, size_of(dst.type), dst.blk, dst.rep), i.name, i.at);
+    good =
+        good && add_ranges(c, o.dst, dst.place, runs_of(segments, size_of(dst.type), dst.blk, dst.rep), i.name, i.at);
     for (int s = 0; s < srcs && good; s++) {
-        good = check_position(src[s].place, {Hardware::UB}, i.name, i.at) && check_aligned(src[s].place, 32, i.name, i.at) &&
-               add_ranges(c, o.src[s], src[s].place, runs_of(segments, size_of(src[s].type), src[s].blk, src[s].rep), i.name, i.at);
+        good = check_position(src[s].place, {Hardware::UB}, i.name, i.at) &&
+               check_aligned(src[s].place, 32, i.name, i.at) &&
+               add_ranges(c, o.src[s], src[s].place, runs_of(segments, size_of(src[s].type), src[s].blk, src[s].rep),
+                          i.name, i.at);
         if (good) check_overlap(o.dst, o.src[s], i.name, i.at);
     }
     if (!good) return false;
