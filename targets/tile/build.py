@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 
@@ -110,6 +110,16 @@ class Kernel:
         moved = self.vec(rows, cols, src.tensor.dtype, src.tensor.name)
         self.load_into(moved, src, fill)
         return self.cast(moved, "f32") if src.tensor.dtype in STORAGE else moved
+
+    def load_all(self, srcs: Iterable[tuple[Window, int, int]], fill: float | None = 0.0) -> list[Piece]:
+        """As ``load``, of windows with their rows and columns; all are on their way before the first is cast, so that
+        one signal may tell that they are there.
+        """
+        moved = []
+        for src, rows, cols in srcs:
+            moved.append(self.vec(rows, cols, src.tensor.dtype, src.tensor.name))
+            self.load_into(moved[-1], src, fill)
+        return [self.cast(tile, "f32") if tile.dtype in STORAGE else tile for tile in moved]
 
     def load_into(self, dst: Piece, src: Window, fill: float | None = 0.0) -> None:
         """A window into a tile of its dtype."""

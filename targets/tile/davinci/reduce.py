@@ -16,6 +16,9 @@ def reduce(s: Scope, r: Reduce) -> None:
         _rows(s, r.op, dst, src)
         return
     rows, cols = r.src.shape
+    if cols == 1:
+        s.emit("adds", "V", (dst.line(rows),), (src.line(rows),), value=0.0)
+        return
     pitch = src.dims[0][1] if len(src.dims) == 2 else up(cols, 8)
     columns(s, r.op, dst, src.at(0, (rows, pitch), (cols, 1)))
 

@@ -226,8 +226,9 @@ def cast(s: Scope, c: Cast) -> None:
     src, dst = s.region(c.src), s.region(c.dst)
     if len(src.dims) == 2 and src.dims != dst.dims:  # rows of different pitch
         (rows, wide), (_, narrow) = src.dims[0], dst.dims[0]
+        count = min(wide, narrow)  # padding along: what follows computes with it
         with s.loop(rows) as r:
-            _cast_line(s, src.line(c.src.cols, mul(r, wide)), dst.line(c.src.cols, mul(r, narrow)))
+            _cast_line(s, src.line(count, mul(r, wide)), dst.line(count, mul(r, narrow)))
         return
     count = min(src.count, dst.count)
     _cast_line(s, src.line(count), dst.line(count))

@@ -13,7 +13,7 @@ from .norm import inverse_rms
 def rope(
     *, width: int, half: int, heads: int, dtype: str, layout: str, start: int, inverse: bool, rows: int, stages: int
 ) -> Program:
-    """``y [M, heads, D]``: channels ``start ... start + 2 half`` of ``x`` turned by ``cos`` and ``sin`` f32 ``[M, half]``.
+    """``y [M, heads, D]``: channels ``start ... start + 2 half`` of ``x`` turn by f32 ``cos`` and ``sin`` ``[M, half]``.
 
     ``layout`` pairs: neighbouring channels turn together; halves: channel j with j + half.
     """
@@ -24,7 +24,7 @@ def norm_rope(
     *, width: int, half: int, heads: int, dtype: str, weight: str, eps: float, layout: str, start: int, inverse: bool,
     rows: int, stages: int,
 ) -> Program:  # fmt: skip
-    """As ``rope``, of rows normed and rounded first; ``weight`` is the dtype of ``w [D]``, empty where there is none."""
+    """As ``rope``, of rows normed and rounded first; ``weight`` is the dtype of ``w [D]``, empty for none."""
     return _turned("norm_rope", _Channels(width, half, start, layout, inverse), heads, dtype, eps, weight, rows, stages)
 
 
@@ -36,17 +36,20 @@ class _Channels:
     layout: str
     inverse: bool
 
-    def parts(self) -> list[tuple[int, int]]:
-        """First channel and number of what is held apart: before, what turns (halves in two), behind."""
-        end = self.start + 2 * self.half
-        turning = [(self.start, 2 * self.half)] if self.layout == "pairs" else [
-            (self.start, self.half), (self.start + self.half, self.half),
-        ]  # fmt: skip
-        return [p for p in ((0, self.start), *turning, (end, self.width - end)) if p[1]]
+    def turning(self) -> list[tuple[int, int]]:
+        """First channel and number of what turns; halves are two parts."""
+        if self.layout == "pairs":
+            return [(self.start, 2 * self.half)]
+        return [(self.start, self.half), (self.start + self.half, self.half)]
 
-    def turns(self, first: int) -> bool:
-        """Whether a part turns."""
-        return self.start <= first < self.start + 2 * self.half
+    def still(self) -> list[tuple[int, int]]:
+        """Those before and behind."""
+        end = self.start + 2 * self.half
+        return [p for p in ((0, self.start), (end, self.width - end)) if p[1]]
+
+    def parts(self) -> list[tuple[int, int]]:
+        """All that is held apart."""
+        return sorted([*self.turning(), *self.still()])
 
 
 def _turned(
@@ -58,57 +61,78 @@ def _turned(
     w = k.tensor("w", weight, c.width) if weight else None
     cos, sin = k.tensor("cos", "f32", count, c.half), k.tensor("sin", "f32", count, c.half)
     y = k.out("y", dtype, count, heads, c.width)
-    weights = {first: k.load(w.window(first, 1, n, n), 1, n) for first, n in c.parts()} if w else {}
+    weights = k.load_all((w.window(first, 1, n, n), 1, n) for first, n in c.parts()) if w else []
     blocks = ceildiv(heads, rows) if heads > 1 else 1
     for task in k.tasks(count * blocks if heads > 1 else ceildiv(count, rows)):
+        at: _Rows
         if heads > 1:  # the heads of one token turn by one angle
             token, head = task // blocks, task % blocks * rows
-            row, tall, angles = token * heads + head, least(rows, heads - head), (1, token, 1)
+            at = _Rows(rows, token * heads + head, least(rows, heads - head), 1, token, 1)
         else:
             row, tall = task * rows, least(rows, sub(count, task * rows))
-            angles = (rows, row, tall)
-        parts = {first: k.load(_window(x, row, tall, first, n, c), rows, n, fill=None) for first, n in c.parts()}
+            at = _Rows(rows, row, tall, rows, row, tall)
+        if eps is None:  # what does not turn is only moved
+            for first, n in c.still():
+                moved = k.vec(rows, n, dtype)
+                k.load_into(moved, at.window(x, first, n), fill=None)
+                k.store(at.window(y, first, n), moved)
+        held = c.parts() if eps is not None else c.turning()
+        angles = [(t.window(at.token * c.half, at.tokens, c.half, c.half), at.angles, c.half) for t in (cos, sin)]
+        loaded = k.load_all([*((at.window(x, first, n), rows, n) for first, n in held), *angles], fill=None)
+        parts, turn = loaded[:-2], loaded[-2:]
         if eps is not None:
             parts = _normed(k, parts, weights, c.width, eps, dtype, weight)
-        held, at, there = angles
-        turn = [k.load(t.window(at * c.half, there, c.half, c.half), held, c.half, fill=None) for t in (cos, sin)]
-        done = {first: part for first, part in parts.items() if not c.turns(first)}
-        done.update(_turn(k, {f: p for f, p in parts.items() if c.turns(f)}, turn[0], turn[1], c))
-        for first, n in c.parts():
-            k.store(_window(y, row, tall, first, n, c), done[first])
+        for (first, n), part in zip(held, _turn(k, held, parts, turn, c), strict=True):
+            k.store(at.window(y, first, n), part)
     return k.done()
 
 
-def _window(t: Tensor, row: Int, tall: Int, first: int, n: int, c: _Channels) -> Window:
-    return t.window(row * c.width + first, tall, n, c.width)
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of x that a task takes, ``tall`` of them from ``row`` on, and the tokens whose angles they turn by."""
+
+    rows: int
+    row: Int
+    tall: Int
+    angles: int
+    token: Int
+    tokens: Int
+
+    def window(self, t: Tensor, first: int, n: int) -> Window:
+        width = t.shape[-1]
+        return t.window(self.row * width + first, self.tall, n, width)
 
 
 def _normed(
-    k: Kernel, parts: dict[int, Piece], weights: dict[int, Piece], width: int, eps: float, dtype: str, weight: str
-) -> dict[int, Piece]:
+    k: Kernel, parts: list[Piece], weights: list[Piece], width: int, eps: float, dtype: str, weight: str
+) -> list[Piece]:
     """Each part over the root of the mean square of all, rounded as the model does between two ops."""
-    sums = [k.sum(k.mul(part, part)) for part in parts.values()]
-    total = sums[0]
-    for more in sums[1:]:
+    total, *others = [k.sum(k.mul(part, part)) for part in parts]
+    for more in others:
         total = k.add(total, more)
     scale = inverse_rms(k, total, width, eps)
-    out = {}
-    for first, part in parts.items():
+    out = []
+    for number, part in enumerate(parts):
         normed = k.mul(part, scale)
         if weights:
-            normed = k.mul(normed if weight == "f32" else k.rounded(normed, dtype), weights[first])
-        out[first] = k.rounded(normed, dtype)
+            normed = k.mul(normed if weight == "f32" else k.rounded(normed, dtype), weights[number])
+        out.append(k.rounded(normed, dtype))
     return out
 
 
-def _turn(k: Kernel, parts: dict[int, Piece], cos: Piece, sin: Piece, c: _Channels) -> dict[int, Piece]:
+def _turn(
+    k: Kernel, held: list[tuple[int, int]], parts: list[Piece], turn: list[Piece], c: _Channels
+) -> list[Piece]:
+    """The parts, those among them that turn turned."""
+    out = dict(zip(held, parts, strict=True))
+    cos, sin = turn
     if c.layout == "pairs":
-        ((first, part),) = parts.items()
-        a, b = _rotated(k, k.even(part), k.odd(part), cos, sin, c.inverse)
-        return {first: k.interleave(a, b)}
-    (first, left), (second, right) = parts.items()
-    a, b = _rotated(k, left, right, cos, sin, c.inverse)
-    return {first: a, second: b}
+        (both,) = c.turning()
+        out[both] = k.interleave(*_rotated(k, k.even(out[both]), k.odd(out[both]), cos, sin, c.inverse))
+    else:
+        left, right = c.turning()
+        out[left], out[right] = _rotated(k, out[left], out[right], cos, sin, c.inverse)
+    return list(out.values())
 
 
 def _rotated(k: Kernel, a: Piece, b: Piece, cos: Piece, sin: Piece, inverse: bool) -> tuple[Piece, Piece]:
