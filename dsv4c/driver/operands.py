@@ -143,7 +143,8 @@ class WeightStore:
             np.arange(np.prod(shape)).reshape(shape) if leaf == path else np.full(shape, -1)
             for shape, leaf in zip(shapes, made[1], strict=True)
         ]
-        (origin,) = run_tensors(Module("origin", {"origin": _of_integers(function)}, "origin"), "origin", numbers)
+        made_of = Module("origin", {"origin": _of_integers(function)}, "origin")
+        origin: Array = run_tensors(made_of, "origin", numbers)[0]
         return origin
 
     def _part(self, packed: Array, form: str, made: tuple[str, tuple[str, ...]], path: str) -> Array | None:

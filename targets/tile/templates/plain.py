@@ -1,4 +1,4 @@
-"""Core ops between kernel ops: copies, casts and small integers. Only the shapes that models have; others are refused."""
+"""Core ops between kernel ops: copies, casts, small integers, in the shapes that models have; others are refused."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def lower_binary(f: FunctionLowering, op: Op) -> None:
             return
     if a.shape == b.shape:
         name = f.table.get(lines.binary_line, {"op": op.name, "dtype": a.dtype}, LINE)
-        f.run_kernel(name, (_line(f, a), _line(f, b), out_view(f, out, (product(out.shape),))), {"N": product(out.shape)})
+        count = product(out.shape)
+        f.run_kernel(name, (_line(f, a), _line(f, b), out_view(f, out, (count,))), {"N": count})
         return
     column, row = _column_row(f, op)
     if op.name != "add" or a.dtype != "i32":
@@ -149,9 +150,10 @@ def lower_broadcast(f: FunctionLowering, op: Op) -> None:
         raise refuse(f, op, "one axis is repeated")
     (axis,) = axes
     rows, width = _around(out.shape, axis)
-    options = {"dtype": x.dtype, "times": number(out.shape[axis]), "width": width}
+    times = number(out.shape[axis])
+    options = {"dtype": x.dtype, "times": times, "width": width}
     name = f.table.get(copies.repeat_rows, options, [{"cols": min(-(-width // 16) * 16, c)} for c in (4096, 1024)])
-    f.run_kernel(name, (f.view(x, (rows, width)), out_view(f, out, (rows, options["times"], width))), {"M": rows})
+    f.run_kernel(name, (f.view(x, (rows, width)), out_view(f, out, (rows, times, width))), {"M": rows})
 
 
 def lower_gather(f: FunctionLowering, op: Op) -> None:
@@ -179,7 +181,8 @@ def lower_nothing(f: FunctionLowering, op: Op) -> None:
 
 
 PLAIN: Mapping[str, Template] = {
-    "cast": lower_cast, "copy": lower_copy, "reshape": lower_copy, "add": lower_binary, "mul": lower_binary, "sub": lower_binary,
+    "cast": lower_cast, "copy": lower_copy, "reshape": lower_copy,
+    "add": lower_binary, "mul": lower_binary, "sub": lower_binary,
     "lt": lower_less, "iota": lower_iota, "slice": lower_slice, "concat": lower_concat, "gather": lower_gather,
     "broadcast_to": lower_broadcast, "const": lower_nothing,
 }  # fmt: skip
