@@ -9,19 +9,35 @@ import click
 
 from .common import echo, emit_json, json_option
 
+TILE = ".tile"
+
 if TYPE_CHECKING:
     from dsv4c.ir.core import Module
 
 
 @click.command("print")
-@click.argument("path", type=click.Path(path_type=Path), metavar="ARTEFACT|FILE.dsir")
+@click.argument("path", type=click.Path(path_type=Path), metavar="ARTEFACT|FILE.dsir|FILE.tile")
 @json_option
 def print_command(path: Path, as_json: bool) -> None:
-    """Print the module of an artefact or file as text."""
+    """Print the module of an artefact or file as text, or the tile program behind a kernel."""
     from dsv4c.artefact import MODULE, Artefact
     from dsv4c.driver.reading import read_module
 
+    if path.suffix == TILE:
+        _show_tile(path, as_json)
+        return
     _show(read_module(Artefact.open(path).folder / MODULE if path.is_dir() else path), as_json)
+
+
+def _show_tile(path: Path, as_json: bool) -> None:
+    """What the compiler wrote beside a kernel."""
+    from dsv4c.driver.reading import read_text
+
+    text = read_text(path, "give a .tile file, as artefacts for Ascend have beside each kernel")
+    if as_json:
+        emit_json({"kernel": path.stem, "text": text})
+    else:
+        echo(text, nl=False)
 
 
 @click.command("parse")

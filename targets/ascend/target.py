@@ -34,6 +34,8 @@ def emit(
     from ..tile.lower import lower
     from ..tile.table import TileTable
     from ..tile.templates import LOWER
+    from ..tile.text import logical_text, physical_text
+    from .host import write_host
     from .spell import spell
 
     table = TileTable(load_chip(PACKAGE, chip_name))
@@ -46,6 +48,9 @@ def emit(
         text = spell(table.kernels[name].physical)
         (texts / f"{name}.cpp").write_text(text.kernel)
         (texts / f"{name}_tiling.h").write_text(text.tiling)
+        program = table.kernels[name]
+        (texts / f"{name}.tile").write_text(logical_text(program.logical) + "\n" + physical_text(program.physical))
+    write_host(folder, {name: table.kernels[name].physical for name in table.kernels}, table.chip.arch)
     facts = {
         "chip": chip_name,
         "arch": table.chip.arch,

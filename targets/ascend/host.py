@@ -1,0 +1,112 @@
+"""The host program of an artefact: fixed sources that walk the plan through ACL, and the table of this artefact's
+kernels; a Makefile for the emulator, and a build script for a machine with CANN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+
+from ..tile.physical import Program
+
+SOURCES = ("main.cpp", "plan.h", "extent.h", "json.h", "launch.h", "CMakeLists.txt")
+CORES = {("AIV",): "Vector", ("AIC",): "Cube", ("AIC", "AIV"): "Mixed"}
+
+MAKEFILE = """\
+# make emulate: this model on the host's CPU, its kernels unchanged, without Python. Needs g++ (or clang++) with C++17.
+CXX ?= g++
+HEADERS := emulator/ascend/emulator
+FLAGS := -std=c++17 -O1 -D__NPU_ARCH__={arch} -I$(HEADERS) -Ihost -Ikernels
+AIV := {aiv}
+AIC := {aic}
+OBJECTS := $(AIV:%=build/%.aiv.o) $(AIC:%=build/%.aic.o) build/launch.o build/main.o build/machine.o
+
+.PHONY: emulate clean
+emulate: run_emulated
+
+run_emulated: $(OBJECTS)
+\t$(CXX) $^ -o $@
+
+build/%.aiv.o: kernels/%.cpp
+\t@mkdir -p build
+\t$(CXX) $(FLAGS) -D$*=$*_aiv -c $< -o $@
+
+build/%.aic.o: kernels/%.cpp
+\t@mkdir -p build
+\t$(CXX) $(FLAGS) -D$*=$*_aic -DDSV4C_CORE_AIC -c $< -o $@
+
+build/machine.o: $(HEADERS)/ascend_emulator.cpp
+\t@mkdir -p build
+\t$(CXX) $(FLAGS) -O2 -c $< -o $@
+
+build/%.o: host/%.cpp
+\t@mkdir -p build
+\t$(CXX) $(FLAGS) -DDSV4C_EMULATOR -c $< -o $@
+
+clean:
+\trm -rf build run_emulated
+"""
+
+BUILD = """\
+#!/usr/bin/env bash
+# Builds ./run on a machine with CANN and an Ascend device. Source CANN's set_env.sh first.
+set -euo pipefail
+cd "$(dirname "$0")"
+: "${{ASCEND_HOME_PATH:?source set_env.sh of CANN first}}"
+cp emulator/ascend/emulator/dsv4c_launch.h host/
+cmake -S host -B build_npu -DNPU_ARCH=dav-{arch} -DCMAKE_BUILD_TYPE=Release
+cmake --build build_npu -j
+cp build_npu/run run
+echo "built ./run; try ./run --tokens 1,2,3 --new 8"
+"""
+
+
+def write_host(folder: Path, programs: Mapping[str, Program], arch: str) -> None:
+    """Everything beside the kernels that makes the folder a program."""
+    host = folder / "host"
+    host.mkdir()
+    ours = files("dsv4c.targets.ascend") / "host"
+    for name in SOURCES:
+        (host / name).write_text((ours / name).read_text())
+    (host / "launch.cpp").write_text(_launches(programs))
+    _copy_tree(Path(str(files("dsv4c.targets.ascend"))) / "emulator", folder / "emulator" / "ascend" / "emulator")
+    _copy_tree(Path(str(files("dsv4c.targets"))) / "emulator", folder / "emulator" / "emulator")
+    on = {core: [n for n, p in sorted(programs.items()) if core in _cores(p)] for core in ("AIV", "AIC")}
+    text = MAKEFILE.format(arch=arch, aiv=" ".join(on["AIV"]), aic=" ".join(on["AIC"]))
+    (folder / "Makefile").write_text(text)
+    (folder / "build.sh").write_text(BUILD.format(arch=arch))
+
+
+def _cores(program: Program) -> tuple[str, ...]:
+    return tuple(part.core for part in program.parts)
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    for path in sorted(source.rglob("*")):
+        if path.suffix in (".h", ".cpp"):
+            to = target / path.relative_to(source)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.write_text(path.read_text())
+
+
+def _launches(programs: Mapping[str, Program]) -> str:
+    """Declarations, one launching function a kernel, and the table of them."""
+    lines = ['#include "launch.h"', "", '#include "dsv4c_launch.h"', ""]
+    rows = []
+    for name, program in sorted(programs.items()):
+        count = len(program.tensors) + 2  # workspace and tiling
+        parameters = ", ".join(["GM_ADDR"] * count)
+        arguments = ", ".join(f"a[{i}]" for i in range(count))
+        lines += [
+            f'extern "C" __global__ __aicore__ void {name}({parameters});',
+            f"static void launch_{name}(uint32_t blocks, aclrtStream stream, uint8_t** a) {{",
+            f"    DSV4C_LAUNCH({name}, blocks, stream, {arguments});",
+            "}",
+        ]
+        core = CORES[_cores(program)]
+        rows.append(
+            f'    {{"{name}", Core::{core}, {len(program.tensors)}, {program.workspace}, launch_{name}}},'
+        )
+    table = ["", "const Kernel kKernels[] = {", *rows, "};", f"const int kKernelCount = {len(rows)};", ""]
+    return "\n".join(lines + table)
