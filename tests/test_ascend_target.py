@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from ascend import needs_compiler
 
 import dsv4c
+from dsv4c.cli import main
 from dsv4c.driver.compile import compile_model
+from dsv4c.driver.conformance import conformance
 from dsv4c.driver.verify import verify_artefact
+from dsv4c.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINTS = {
@@ -54,3 +59,42 @@ def test_released_models_fit_the_chip(preset: str, tmp_path: Path):
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["target"]["facts"]["expanded"] == []
     assert len(list((out / "kernels").glob("*.cpp"))) == manifest["target"]["facts"]["kernels"]
+
+
+@needs_compiler
+def test_the_folder_is_a_program_without_python(artefacts: dict[str, Path], tmp_path: Path):
+    folder = shutil.copytree(artefacts["v4"], tmp_path / "out")
+    subprocess.run(["make", "-j2", "emulate"], cwd=folder, check=True, capture_output=True)
+    peer = json.loads((CHECKPOINTS["v4"] / "tokens.json").read_text())
+    words = ["./run_emulated", "--tokens", ",".join(map(str, peer["prompt"])), "--new", "4"]
+    done = subprocess.run(words, cwd=folder, check=True, capture_output=True, text=True, env={"PATH": ""})
+    assert done.stdout == ",".join(map(str, peer["new"][:4])) + "\n"
+
+
+@needs_compiler
+def test_the_program_refuses_what_it_does_not_know(artefacts: dict[str, Path], tmp_path: Path):
+    folder = shutil.copytree(artefacts["v32"], tmp_path / "out")
+    subprocess.run(["make", "-j2", "emulate"], cwd=folder, check=True, capture_output=True)
+    for words, what in ((["--tokens", "", "--new", "4"], "at least one token"), (["--tokns", "1"], "unknown option")):
+        done = subprocess.run(["./run_emulated", *words], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 2 and what in done.stderr and not done.stdout
+
+
+def test_tile_programs_are_printed(artefacts: dict[str, Path], capsys: pytest.CaptureFixture[str]):
+    tile = next((artefacts["v4"] / "kernels").glob("lightning_indexer*.tile"))
+    assert main(["print", str(tile)]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("kernel lightning_indexer") and f"physical {tile.stem} on 910b3 (dav-2201)" in text
+
+
+@needs_compiler
+@pytest.mark.parametrize("op", ["rms_norm", "compress_kv", "sparse_attention", "mla_attention"])
+def test_conformance(op: str):
+    rows = list(conformance(CHIP, op))
+    assert [row.dtype for row in rows] == ["f32", "bf16"]
+    assert all(row.status == "ok" and row.shapes >= 8 for row in rows), rows
+
+
+def test_conformance_refuses_an_op_without_cases():
+    with pytest.raises(UserError, match="no op 'nosuch'.*rms_norm"):
+        list(conformance(CHIP, "nosuch"))

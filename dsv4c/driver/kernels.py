@@ -13,7 +13,7 @@ from dsv4c.ir.types import TensorType, Type, leaves
 from dsv4c.plan import Plan, RefTree
 from dsv4c.targets.target import Runner
 
-from .operands import WeightStore
+from .operands import Packer
 
 Array = np.ndarray[Any, Any]
 Flat = dict[str, Array]
@@ -22,7 +22,7 @@ Flat = dict[str, Array]
 class Kernels:
     """Calling it is ``interp.run`` by kernels: operands stay as they are, results and updated state are new arrays."""
 
-    def __init__(self, module: Module, plan: Plan, runner: Runner, store: WeightStore) -> None:
+    def __init__(self, module: Module, plan: Plan, runner: Runner, store: Packer) -> None:
         self._module, self._plan, self._runner, self._store = module, plan, runner, store
 
     def __call__(self, name: str, operands: Sequence[Data], dims: Mapping[str, int]) -> tuple[Data, ...]:

@@ -66,11 +66,43 @@ def _of_integers(function: Function) -> Function:
 MOVES = frozenset({"reshape", "concat", "slice", "transpose"})  # ops that compute nothing
 
 
-class WeightStore:
+class Packer:
+    """Weights of functions in the forms that a target's kernels read."""
+
+    def __init__(self, target: Target, module: Module) -> None:
+        self._target, self._module = target, module
+
+    def packed(
+        self, plan: Plan, function: Function, flats: Mapping[str, Flat]
+    ) -> dict[str, dict[str, tuple[Array, str]]]:
+        """Packed weights that the kernels of a function read, by parameter and key."""
+        out: dict[str, dict[str, tuple[Array, str]]] = {}
+        for param in function.params:
+            types = dict(leaves(param.type))
+            for path, form in plan.weights(function.name, param.name):
+                if form:
+                    array, stored = self._unpacked(plan, path, flats[param.name], types)
+                    pack = self._target.pack(self._module, stored, form)
+                    (array,) = run_tensors(self._module, pack.name, [array])
+                    out.setdefault(param.name, {})[f"{path}@{form}"] = (array, pack.results[0].dtype)
+        return out
+
+    def _unpacked(
+        self, plan: Plan, path: str, flat: Flat, types: Mapping[str, TensorType]
+    ) -> tuple[Array, TensorType]:
+        """A weight before it is packed, and its type: a leaf, or what its weights function makes of some."""
+        made = plan.made_of(path)
+        if made is None:
+            return flat[path], types[path]
+        (array,) = run_tensors(self._module, made[0], [flat[leaf] for leaf in made[1]])
+        return array, self._module.functions[made[0]].results[0].tensor
+
+
+class WeightStore(Packer):
     """Weights for each function: those of the first layer that calls it."""
 
     def __init__(self, artefact: Artefact, target: Target, module: Module) -> None:
-        self._target, self._module = target, module
+        super().__init__(target, module)
         self.vocab: int = artefact.manifest["model"]["vocab"]
         self._plan = artefact.plan
         self._weights = artefact.weights() if artefact.has_weights else {}
@@ -161,28 +193,3 @@ class WeightStore:
                 return whole[begin:end]
             begin = end
         return None
-
-    def packed(
-        self, plan: Plan, function: Function, flats: Mapping[str, Flat]
-    ) -> dict[str, dict[str, tuple[Array, str]]]:
-        """Packed weights that the kernels of a function read, by parameter and key."""
-        out: dict[str, dict[str, tuple[Array, str]]] = {}
-        for param in function.params:
-            types = dict(leaves(param.type))
-            for path, form in plan.weights(function.name, param.name):
-                if form:
-                    array, stored = self._unpacked(plan, path, flats[param.name], types)
-                    pack = self._target.pack(self._module, stored, form)
-                    (array,) = run_tensors(self._module, pack.name, [array])
-                    out.setdefault(param.name, {})[f"{path}@{form}"] = (array, pack.results[0].dtype)
-        return out
-
-    def _unpacked(
-        self, plan: Plan, path: str, flat: Flat, types: Mapping[str, TensorType]
-    ) -> tuple[Array, TensorType]:
-        """A weight before it is packed, and its type: a leaf, or what its weights function makes of some."""
-        made = plan.made_of(path)
-        if made is None:
-            return flat[path], types[path]
-        (array,) = run_tensors(self._module, made[0], [flat[leaf] for leaf in made[1]])
-        return array, self._module.functions[made[0]].results[0].tensor
