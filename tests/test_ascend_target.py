@@ -96,5 +96,5 @@ def test_conformance(op: str):
 
 
 def test_conformance_refuses_an_op_without_cases():
-    with pytest.raises(UserError, match="no op 'nosuch'.*rms_norm"):
+    with pytest.raises(UserError, match=r"no op 'nosuch'.*rms_norm"):
         list(conformance(CHIP, "nosuch"))
