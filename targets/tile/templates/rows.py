@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 
 from dsv4c.ir.builder import Builder, const
@@ -14,6 +14,7 @@ from dsv4c.plan import DERIVED, Ref, View
 from ...shapes import angle_axes, number, out_view, rows_of
 from ..kernels import angles, hyper, lines, norm, rope, route
 from ..kernels.order import combine, expert_order, live_experts
+from ..logical import Program
 from ..lower import FunctionLowering, Template, dense
 
 ROWS_TRIED = (64, 32, 16, 8, 4, 2, 1)
@@ -76,12 +77,13 @@ def lower_rope(f: FunctionLowering, op: Op) -> None:
     tokens, heads = axes[0] * axes[1], number(axes[2])
     width, half = number(x.shape[-1]), number(cos.shape[-1])
     options = {"width": width, "half": half, "heads": heads, "dtype": x.dtype, **op.attrs}
-    build = rope.rope
+    build: Callable[..., Program] = rope.rope
     if op.name == "norm_rope":
         build, options["weight"] = rope.norm_rope, w[0].dtype if w else ""
     name = f.table.get(build, options, row_tiles())
     shape, turns = (tokens, heads, width), (tokens, half)
-    args = (f.view(x, shape), *map(f.view, w), f.view(cos, turns), f.view(sin, turns), out_view(f, op.results[0], shape))
+    turn = (f.view(cos, turns), f.view(sin, turns))
+    args = (f.view(x, shape), *map(f.view, w), *turn, out_view(f, op.results[0], shape))
     f.run_kernel(name, args, {"M": tokens})
 
 
