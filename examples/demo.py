@@ -23,9 +23,14 @@ OUT = HERE.parent / ".demo"
 def main() -> int:
     """Every installed target in turn; 0 when all of them agree with transformers."""
     peer = json.loads((CHECKPOINT / "tokens.json").read_text())
-    results = [show(target, peer["prompt"], peer["new"]) for target in target_names()]
+    results = [show(target, peer["prompt"], peer["new"]) for target in one_of_each(target_names())]
     print("proved" if all(results) else "FAILED")
     return 0 if all(results) else 1
+
+
+def one_of_each(names: list[str]) -> list[str]:
+    """The targets, one chip of each family: chips of a family run the same kernels."""
+    return list({name.partition(":")[0]: name for name in reversed(names)}.values())[::-1]
 
 
 def show(target: str, prompt: list[int], expected: list[int]) -> bool:

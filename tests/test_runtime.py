@@ -19,9 +19,9 @@ from dsv4c.plan_json import plan_from_json, plan_to_json
 from dsv4c.runtime.link import ALIGN, RequireError, link
 from dsv4c.targets.cpu.runner import Runner, aligned
 from dsv4c.targets.cpu.target import open_runner
+from dsv4c.targets.slots import assign_slots
 from dsv4c.targets.target import find_target
 from dsv4c.targets.tvm.lower import lower
-from dsv4c.targets.slots import assign_slots
 from dsv4c.targets.tvm.table import KernelTable
 from dsv4c.targets.tvm.templates import LOWER
 

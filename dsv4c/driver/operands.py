@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dsv4c.artefact import Artefact
-from dsv4c.ir.core import Function, Module
+from dsv4c.ir.core import Function, Module, Op, Value
 from dsv4c.ir.interp import run_tensors, shape_of
 from dsv4c.ir.types import DTYPES, TensorType, Type, is_linear, leaves
 from dsv4c.plan import CallSite, Plan, Ref, RefTree, resolve
@@ -46,6 +46,24 @@ class Draw:
         scale = 1.0 if experts == 0 else 0.05 if len(shape) > 1 else 0.5
         centre = 1.0 if "norm" in name and "bias" not in name and len(shape) == 1 else 0.0
         return (centre + scale * self.rng.standard_normal(shape)).astype(DTYPES[tensor.dtype])
+
+
+def _of_integers(function: Function) -> Function:
+    """The same function on i64, for functions that only move elements."""
+    values: dict[int, Value] = {}
+
+    def retyped(value: Value) -> Value:
+        return values.setdefault(id(value), Value(TensorType(value.shape, "i64"), value.name))
+
+    params = tuple(map(retyped, function.params))
+    ops = tuple(
+        Op(op.name, tuple(map(retyped, op.operands)), op.attrs, tuple(map(retyped, op.results)))
+        for op in function.ops
+    )
+    return Function("origin", params, ops, tuple(map(retyped, function.results)), kind="weights")
+
+
+MOVES = frozenset({"reshape", "concat", "slice", "transpose"})  # ops that compute nothing
 
 
 class WeightStore:
@@ -99,7 +117,35 @@ class WeightStore:
                 part = self._part(packed, form, made, path)
                 if part is not None:
                     return part.reshape(shape_of(tensor, {})).astype(DTYPES[tensor.dtype])
-        return np.zeros(shape_of(tensor, {}), DTYPES[tensor.dtype])  # no kernel reads it
+        return self._recovered(path, tensor)
+
+    def _recovered(self, path: str, tensor: TensorType) -> Array:
+        """A leaf put together from the derived weights that moved its elements; 0 where no kernel reads it."""
+        out: Array = np.zeros(shape_of(tensor, {}), DTYPES[tensor.dtype])
+        for key, packed in self._weights.items():
+            where, _, form = key.partition("@")
+            made = self._plan.made_of(where)
+            if made and path in made[1] and (origin := self._origin(made, path)) is not None:
+                whole = self._target.unpack(packed, form, self._module.functions[made[0]].results[0].tensor)
+                mine = origin >= 0
+                out.reshape(-1)[origin[mine]] = whole.reshape(origin.shape)[mine].astype(out.dtype)
+        return out
+
+    def _origin(self, made: tuple[str, tuple[str, ...]], path: str) -> Array | None:
+        """Which element of a leaf each one of a derived weight is, -1 for those of other leaves; None where elements
+        are computed, not moved.
+        """
+        function = self._module.functions[made[0]]
+        if not {op.name for op in function.ops} <= MOVES:
+            return None
+        shapes = [shape_of(p.tensor, {}) for p in function.params]
+        numbers = [
+            np.arange(np.prod(shape)).reshape(shape) if leaf == path else np.full(shape, -1)
+            for shape, leaf in zip(shapes, made[1], strict=True)
+        ]
+        made_of = Module("origin", {"origin": _of_integers(function)}, "origin")
+        origin: Array = run_tensors(made_of, "origin", numbers)[0]
+        return origin
 
     def _part(self, packed: Array, form: str, made: tuple[str, tuple[str, ...]], path: str) -> Array | None:
         """A leaf as it lies in a joined weight; None where the weight is not just leaves one after the other."""

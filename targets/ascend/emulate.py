@@ -333,7 +333,7 @@ class Emulator:
     def resident(self, array: Array | None, nbytes: int = 0) -> Resident:
         """Memory of the device that stays: a copy of an array, or so many bytes that nothing has written."""
         size = nbytes if array is None else array.nbytes
-        block = Resident(self._lib, self._lib.dsv4c_emu_malloc(max(size, 1)), size)
+        block = Resident(self._lib, self._lib.dsv4c_emu_malloc(max(size, 1), b"resident"), size)
         if array is not None:
             block.upload(np.ascontiguousarray(array))
         return block

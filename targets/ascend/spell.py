@@ -359,7 +359,7 @@ def _copy_in(w: _Writer, i: Instr) -> Lines:
     gap = sub(dst.dims[0][1] // block, filled)
     params = _ext(src.rows, mul(src.cols, size), mul(sub(src.pitch, src.cols), size), gap, src.rows == 1)
     value = literal(i.args["fill"], dst.dtype)
-    pad = f"DataCopyPadExtParams<{kind}>(true, 0, {_narrow(padding, 'uint8_t')}, {value})"
+    pad = f"DataCopyPadExtParams<{kind}>(true, 0, {c_text(padding)}, {value})"
     return [f"DataCopyPad({w.at(dst)}, {_gm(src)}, {params}, {pad});"]
 
 
@@ -382,13 +382,9 @@ def _gm(window: Window) -> str:
 
 def _ext(rows: Int, size: Int, src_gap: Int, dst_gap: Int, single: bool) -> str:
     """One row has no gaps, whatever its pitch would be."""
-    gaps = ("0", "0") if single else (_narrow(src_gap, "uint32_t"), _narrow(dst_gap, "uint32_t"))
-    count, length = _narrow(rows, "uint16_t"), _narrow(size, "uint32_t")
+    gaps = ("0", "0") if single else (c_text(src_gap), c_text(dst_gap))
+    count, length = c_text(rows), c_text(size)
     return f"DataCopyExtParams({count}, {length}, {gaps[0]}, {gaps[1]}, 0)"
-
-
-def _narrow(a: Int, kind: str) -> str:
-    return str(a) if isinstance(a, int) else f"({kind})({c_text(a)})"
 
 
 def _clear(w: _Writer, i: Instr) -> Lines:

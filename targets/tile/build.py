@@ -10,6 +10,7 @@ from . import logical as ir
 from .logical import Operand, Piece, Tensor, Tile, Window
 from .scalar import Int, Scalar, less, var
 
+BLOCK = 8  # columns of f32 or i32 that begin a block on every chip
 STORAGE = ("bf16", "f16")  # moved and cast, never computed with
 
 
@@ -246,6 +247,12 @@ class Kernel:
     def odd(self, a: Piece) -> Piece:
         """Columns 1, 3, ..."""
         return self._rearranged("odd", self.vec(a.rows, a.cols // 2, a.dtype), a)
+
+    def columns(self, a: Piece, start: int, cols: int) -> Piece:
+        """Some columns of a row; moved where they do not begin a block."""
+        if start % BLOCK == 0:
+            return a.cut(start, cols)
+        return self._rearranged(f"from {start}", self.vec(1, cols, a.dtype), a)
 
     def interleave(self, a: Piece, b: Piece) -> Piece:
         """Columns of a and b in turns."""

@@ -115,6 +115,8 @@ class _Run:
             dst[...] = srcs[0].T
         elif s.op == "interleave":
             dst[:, 0::2], dst[:, 1::2] = srcs
+        elif s.op.startswith("from"):
+            dst[...] = srcs[0][:, int(s.op.split()[1]) :][:, : dst.shape[1]]
         else:
             dst[...] = srcs[0][:, int(s.op == "odd") :: 2]
 

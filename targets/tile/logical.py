@@ -201,7 +201,7 @@ class Reduce:
 
 @dataclass(frozen=True)
 class Rearrange:
-    """``transpose``; ``even`` and ``odd`` columns; ``interleave`` two tiles column by column."""
+    """``transpose``; ``even`` and ``odd`` columns; ``interleave`` two tiles column by column; columns ``from N`` on."""
 
     op: str
     dst: Piece

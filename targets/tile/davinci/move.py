@@ -96,6 +96,9 @@ def rearrange(s: Scope, r: Rearrange) -> None:
     src, step = flat(s.region(piece)), _pitch(s, piece)
     if r.op == "transpose":
         offsets = _strided(s, r.dst.rows, _pitch(s, r.dst), row=1, lane=step, last=piece.rows - 1)
+    elif r.op.startswith("from"):
+        first = int(r.op.split()[1])
+        offsets = _strided(s, 1, _pitch(s, r.dst), row=0, lane=1, last=r.dst.cols - 1, first=first)
     else:
         offsets = _strided(
             s, r.dst.rows, _pitch(s, r.dst), row=step, lane=2, last=r.dst.cols - 1, first=int(r.op == "odd")

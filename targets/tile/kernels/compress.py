@@ -56,7 +56,7 @@ def compress_kv(
 
 @dataclass(frozen=True)
 class _Slots:
-    """The tokens of a window, and with overlap those of the window before it, first; each reads its half of the channels.
+    """The tokens of a window, and with overlap those of the window before it first; each reads half of the channels.
 
     Slot i holds token ``first + i``; tokens before ``before`` lie in the tail, the others in the chunk.
     """
@@ -82,7 +82,8 @@ class _Slots:
                 held = (tail_row + most(at, 0) % size) * channels + column
                 k.load_into(tile.part(slot), tail.window(held, 1, self.cols, self.cols))
             with k.when(less(self.before - 1, at)):
-                k.load_into(tile.part(slot), chunk.window((row + at - self.before) * channels + column, 1, self.cols, self.cols))
+                new = (row + at - self.before) * channels + column
+                k.load_into(tile.part(slot), chunk.window(new, 1, self.cols, self.cols))
         return tile if self.dtype == "f32" else k.cast(tile, "f32")
 
     def bias(self, bias: Tensor, start: Int) -> Piece:
@@ -111,7 +112,7 @@ def _store(k: Kernel, normed: Piece, entries: Tensor, offset: Int, cos: Piece, s
     last, here, start = normed.part(parts - 1), offset + (parts - 1) * cols, cols - 2 * half
     if start:
         k.store(entries.window(here, 1, start, cols), last)
-    turning = last.cut(start, 2 * half)
+    turning = k.columns(last, start, 2 * half)
     even, odd = k.even(turning), k.odd(turning)
     turned = k.interleave(k.sub(k.mul(even, cos), k.mul(odd, sin)), k.add(k.mul(odd, cos), k.mul(even, sin)))
     k.store(entries.window(here + start, 1, 2 * half, cols), turned)

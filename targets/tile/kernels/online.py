@@ -29,7 +29,7 @@ class Cache:
     first: Int
     width: int
 
-    def rows(self, row: Int, count: Int, start: Int = 0, width: int | None = None) -> Window:
+    def rows(self, row: Int, count: Int, start: Int = 0, width: Int | None = None) -> Window:
         """Some rows, or some of their channels."""
         wide = self.width if width is None else width
         return self.tensor.window((self.first + row) * self.width + start, count, wide, self.width)
@@ -58,7 +58,8 @@ class Task:
         self.peak, self.total = k.vec(rows, 1, name="peak"), k.vec(rows, 1, name="total")
         k.copy(MASKED, self.peak)
         k.copy(0.0, self.total)
-        self.chunks = self.queries[0].cols // self.sizes.chunk
+        self.width = self.queries[0].cols
+        self.chunks = -(-self.width // self.sizes.chunk)
         self.values = k.vec(self.chunks * rows, self.sizes.chunk, name="values")  # the chunks below each other
         k.copy(0.0, self.values)
 
@@ -82,7 +83,7 @@ class Task:
             scores = scores if mask is None else mask(first, scores)
 
             def values(start: Int, cache: Cache = caches[0], first: Int = first, here: Int = here) -> Piece:
-                return k.load(cache.rows(first, here, start, self.sizes.chunk), panel, self.sizes.chunk)
+                return k.load(cache.rows(first, here, start, self._wide(start)), panel, self.sizes.chunk)
 
             self._panel(scores, keys[0], values)
 
@@ -115,8 +116,13 @@ class Task:
         for i in k.loop(count):
             row = k.read(chosen, at + i)
             with k.when(less(-1, row)):
-                k.load_into(tile.part(i), cache.rows(row, 1, start, self.sizes.chunk))
+                k.load_into(tile.part(i), cache.rows(row, 1, start, self._wide(start)))
         return tile
+
+    def _wide(self, start: Int) -> Int:
+        """Channels of the chunk from ``start`` on."""
+        chunk = self.sizes.chunk
+        return chunk if self.width % chunk == 0 else least(chunk, sub(self.width, start))
 
     def _operand(self, width: int) -> Piece:
         return self.k.mat(self.sizes.panel, width, self.dtype, "keys")
@@ -154,8 +160,7 @@ class Task:
 
     def end(self, out: Tensor, row: Int, valid: Int) -> None:
         """The weighted values over their sum, to rows of ``out``."""
-        width = self.sizes.chunk * self.chunks
         for number in self.k.loop(self.chunks):
-            values = self.values.part(number * self.sizes.rows, self.sizes.rows)
-            window = out.window(row * width + number * self.sizes.chunk, valid, self.sizes.chunk, width)
+            values, start = self.values.part(number * self.sizes.rows, self.sizes.rows), number * self.sizes.chunk
+            window = out.window(row * self.width + start, valid, self._wide(start), self.width)
             self.k.store(window, self.k.div(values, self.total))

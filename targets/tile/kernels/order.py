@@ -5,9 +5,11 @@ Each expert counts for itself where its pairs begin, so that no core waits for a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..build import Kernel
-from ..logical import Program
-from ..scalar import ceildiv, least, less, sub
+from ..logical import Piece, Program, Tensor
+from ..scalar import Int, ceildiv, least, less, sub
 
 CHUNK = 512  # pairs looked at at a time
 
@@ -40,54 +42,53 @@ def expert_order(*, experts: int, stages: int) -> Program:
     slot = k.out("slot", "i32", pairs)
     ones = k.copy(1.0, k.vec(1, CHUNK))
     for expert in k.tasks(experts + 1):
-        before, mine = k.copy(0.0, k.vec(1, 8)), k.vec(1, 8, "i32")
-        for block in k.loop(ceildiv(pairs, CHUNK)):
-            numbers = _numbers(k, chosen.window(block * CHUNK, 1, least(CHUNK, sub(pairs, block * CHUNK)), CHUNK), experts)
-            k.add(before, k.copy(k.sum(k.where(numbers, "<", expert, ones, 0.0)), k.vec(1, 8)), out=before)
-        k.copy(k.cast(before, "i32"), mine)
-        k.store(offsets.window(expert, 1, 1, 1), mine.flat(1, 8))
-        row = k.copy(before, k.vec(1, 8, name="row"))  # the next row of this expert
-        for block in k.loop(ceildiv(pairs, CHUNK)):
-            begin = block * CHUNK
-            numbers = _numbers(k, chosen.window(begin, 1, least(CHUNK, sub(pairs, begin)), CHUNK), experts)
+        row = k.copy(0.0, k.vec(1, 8, name="row"))  # the next row of this expert
+        for begin in _blocks(k, pairs):
+            numbers = _numbers(k, chosen, begin, pairs, experts)
+            k.add(row, _spread(k, k.sum(k.where(numbers, "<", expert, ones, 0.0))), out=row)
+        k.store(offsets.window(expert, 1, 1, 1), _integer(k, row))
+        for begin in _blocks(k, pairs):
+            numbers = _numbers(k, chosen, begin, pairs, experts)
             found = k.copy(-1.0, k.vec(1, CHUNK))
             k.compress(k.iota(CHUNK, begin, "f32"), numbers, "==", expert, found)
-            hits = k.copy(k.sum(k.where(numbers, "==", expert, ones, 0.0)), k.vec(1, 8))
-            _write_rows(k, k.cast(found, "i32"), row, hits, expert, experts, pairs, order, slot)
+            hits = _spread(k, k.sum(k.where(numbers, "==", expert, ones, 0.0)))
+            count, mine = k.peek(_integer(k, hits), 0), k.cast(found, "i32")
+            with k.when(less(expert, experts)), k.when(less(0, count)):
+                k.store(order.window(k.peek(_integer(k, row), 0), 1, count, 1), mine)
+            for i in k.loop(count):
+                pair = k.peek(mine, i)
+                with k.when(less(expert, experts)):
+                    k.store(slot.window(pair, 1, 1, 1), _integer(k, k.add(row, i)))
+                with k.when(less(experts - 1, expert)):
+                    k.store(slot.window(pair, 1, 1, 1), _integer(k, k.copy(pairs, k.vec(1, 8))))
             k.add(row, hits, out=row)
     return k.done()
 
 
-def _numbers(k: Kernel, window: object, experts: int) -> object:
-    """Experts of a block of pairs; behind the last, more than any."""
-    return k.cast(k.load(window, 1, CHUNK, fill=float(experts + 1)), "f32")  # type: ignore[arg-type]
+def _blocks(k: Kernel, pairs: Int) -> Iterator[Int]:
+    """The first pair of each block."""
+    for block in k.loop(ceildiv(pairs, CHUNK)):
+        yield block * CHUNK
 
 
-def _write_rows(k, found, row, hits, expert, experts, pairs, order, slot):  # type: ignore[no-untyped-def]
-    """The rows of the pairs that were found, and the pairs of those rows."""
-    count = k.peek(k.cast(hits, "i32"), 0)
-    first = k.peek(k.cast(row, "i32"), 0)
-    with k.when(less(expert, experts)), k.when(less(0, count)):
-        k.store(order.window(first, 1, count, 1), found)
-    for i in k.loop(count):
-        pair = k.peek(found, i)
-        here = k.copy(k.add(row, i), k.vec(1, 8))
-        number = k.vec(1, 8, "i32")
-        k.copy(k.cast(here, "i32"), number)
-        with k.when(less(expert, experts)):
-            k.store(slot.window(pair, 1, 1, 1), number)
-        with k.when(less(experts - 1, expert)):
-            k.store(slot.window(pair, 1, 1, 1), _none(k, pairs))
+def _numbers(k: Kernel, chosen: Tensor, begin: Int, pairs: Int, experts: int) -> Piece:
+    """Experts of a block of pairs; behind the last pair, more than any."""
+    window = chosen.window(begin, 1, least(CHUNK, sub(pairs, begin)), CHUNK)
+    return k.cast(k.load(window, 1, CHUNK, fill=float(experts + 1)), "f32")
 
 
-def _none(k, pairs):  # type: ignore[no-untyped-def]
-    number = k.vec(1, 8, "i32")
-    k.copy(k.cast(k.copy(pairs, k.vec(1, 8)), "i32"), number)
-    return number
+def _spread(k: Kernel, number: Piece) -> Piece:
+    """A number in every lane of a block."""
+    return k.copy(number, k.vec(1, 8))
+
+
+def _integer(k: Kernel, lanes: Piece) -> Piece:
+    """Lanes as i32, in memory that is stored from."""
+    return k.cast(lanes, "i32")
 
 
 def combine(*, k: int, width: int, dtype: str, cols: int, stages: int) -> Program:
-    """``y [T, width] = sum_j mix[t, j] x[slot[t, j]]`` in f32 with one cast out; a slot beyond ``x [P, width]`` gives 0."""
+    """``y [T, width] = sum_j mix[t, j] x[slot[t, j]]``, f32 with one cast out; slots beyond ``x [P, width]`` give 0."""
     kernel = Kernel("combine", stages)
     count, pairs = kernel.size("T"), kernel.size("P")
     x = kernel.tensor("x", dtype, pairs, width)

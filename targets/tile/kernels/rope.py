@@ -13,7 +13,7 @@ from .norm import inverse_rms
 def rope(
     *, width: int, half: int, heads: int, dtype: str, layout: str, start: int, inverse: bool, rows: int, stages: int
 ) -> Program:
-    """``y [M, heads, D]``: channels ``start ... start + 2 half`` of ``x`` turn by f32 ``cos``, ``sin [M, half]``.
+    """``y [M, heads, D]``: channels ``start ... start + 2 half`` of ``x`` turn by f32 ``cos, sin [M, half]``.
 
     ``layout`` pairs: neighbouring channels turn together; halves: channel j with j + half.
     """

@@ -14,8 +14,8 @@ def route_topk(
     *, experts: int, scoring: str, per_token: int, groups: int, groups_kept: int, normalise: bool, scale: float,
     rows: int, stages: int,
 ) -> Program:  # fmt: skip
-    """``chosen`` i32 and ``mix`` f32 ``[T, per_token]`` of ``logits`` f32 ``[T, E]``; ``bias`` f32 ``[E]`` counts for the
-    choice only. Ties go to the lower expert.
+    """``chosen`` i32 and ``mix`` f32 ``[T, per_token]`` of ``logits`` f32 ``[T, E]``; ``bias`` f32 ``[E]`` counts for
+    the choice only. Ties go to the lower expert.
     """
     k = Kernel("route_topk", stages)
     count = k.size("T")
@@ -24,7 +24,8 @@ def route_topk(
     added, numbers = k.load(bias.row(0), 1, experts), k.iota(experts, 0, "f32")
     for task in k.tasks(ceildiv(count, rows)):
         row, tall = task * rows, least(rows, sub(count, task * rows))
-        scores = _scores(k, k.load(logits.window(row * experts, tall, experts, experts), rows, experts, fill=0.0), scoring)
+        given = k.load(logits.window(row * experts, tall, experts, experts), rows, experts, fill=0.0)
+        scores = _scores(k, given, scoring)
         biased = k.add(scores, added)
         if groups > 1:
             biased = _kept_groups(k, biased, numbers, groups, groups_kept)
@@ -52,7 +53,8 @@ def route_hash(
     numbers, places = k.iota(experts, 0, "f32"), k.iota(per_token, 0, "f32")
     for task in k.tasks(ceildiv(count, rows)):
         row, tall = task * rows, least(rows, sub(count, task * rows))
-        scores = _scores(k, k.load(logits.window(row * experts, tall, experts, experts), rows, experts, fill=0.0), scoring)
+        given = k.load(logits.window(row * experts, tall, experts, experts), rows, experts, fill=0.0)
+        scores = _scores(k, given, scoring)
         window = chosen.window(row * per_token, tall, per_token, per_token)
         ids = k.cast(k.load(window, rows, per_token, fill=0.0), "f32")
         weights = k.copy(0.0, k.vec(rows, per_token))
@@ -103,7 +105,7 @@ def _kept_groups(k: Kernel, biased: Piece, numbers: Piece, groups: int, kept: in
     ids = _spread(k, numbers, biased)
     for group in k.loop(groups):
         inside = _inside(k, ids, group * size, size, biased)
-        first, hit = _best(k, inside, numbers)
+        _, hit = _best(k, inside, numbers)
         total = k.largest(inside)
         if size > 1:
             rest = k.where(hit, ">", 0.5, k.copy(NEVER, k.vec(rows, experts)), inside)

@@ -25,7 +25,7 @@ def _padded(heads: int) -> int:
 def _tiles(heads: int, width: int) -> Iterator[Mapping[str, int]]:
     """Heads of a task, keys of a turn, channels of a sum."""
     rows = sorted({min(_padded(heads), r) for r in (128, 64, 32, 16)}, reverse=True)
-    chunk = next(c for c in CHUNKS if width % c == 0)
+    chunk = next(c for c in CHUNKS if _padded(width) % c == 0)
     for r in rows:
         for panel in (128, 64, 32, 16):
             yield {"rows": r, "panel": panel, "chunk": chunk}

@@ -82,8 +82,8 @@ def lower_rope(f: FunctionLowering, op: Op) -> None:
         build, options["weight"] = rope.norm_rope, w[0].dtype if w else ""
     name = f.table.get(build, options, row_tiles())
     shape, turns = (tokens, heads, width), (tokens, half)
-    turn = (f.view(cos, turns), f.view(sin, turns))
-    args = (f.view(x, shape), *map(f.view, w), *turn, out_view(f, op.results[0], shape))
+    angle = (f.view(cos, turns), f.view(sin, turns))
+    args = (f.view(x, shape), *map(f.view, w), *angle, out_view(f, op.results[0], shape))
     f.run_kernel(name, args, {"M": tokens})
 
 
