@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import tile_hyper
 import tile_plain
 import tile_rows
 from ascend import needs_compiler
 from tiling import Bench, Case
 
 pytestmark = needs_compiler
-FAMILIES = (*tile_rows.FAMILIES, *tile_plain.FAMILIES)
+FAMILIES = (*tile_rows.FAMILIES, *tile_plain.FAMILIES, *tile_hyper.FAMILIES)
 CASES: dict[str, Case] = {name: case for family in FAMILIES for name, case in family()}
 
 
