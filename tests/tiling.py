@@ -6,7 +6,7 @@ Cases are built and compiled together: one shared object a test module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from dsv4c.ir.core import Module
 from dsv4c.ir.interp import run as run_ir
 from dsv4c.ir.kernel_ops.define import trace
+from dsv4c.ir.registry import lookup
 from dsv4c.ir.types import DTYPES, TensorType
 from dsv4c.targets.ascend.emulate import Emulator, Unwritten, build
 from dsv4c.targets.ascend.spell import HELPERS, spell
@@ -51,11 +52,21 @@ class Case:
     absolute: float = 0.0
 
 
+Cases = Iterator[tuple[str, Case]]
+FLOATS = ("f32", "bf16")
+
+
 def reference(op: str, *arrays: Array, **attrs: Any) -> tuple[Array, ...]:
     """The op's decomposition, by the interpreter of the IR."""
     types = tuple(TensorType(a.shape, NAMES[a.dtype]) for a in arrays)
     function = trace(op, types, tuple(sorted(attrs.items())))
     return tuple(run_ir(Module("reference", {function.name: function}, function.name), function.name, arrays, {}))
+
+
+def core(op: str, *arrays: Array, **attrs: Any) -> Array:
+    """The result of a core op's reference."""
+    out = lookup(op).reference(*arrays, **attrs)
+    return np.ascontiguousarray(out[0] if isinstance(out, tuple) else out)
 
 
 def normal(rng: np.random.Generator, dtype: str, *shape: int) -> Array:

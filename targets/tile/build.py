@@ -198,6 +198,10 @@ class Kernel:
         """|a|."""
         return self.compute("abs", a, out=out)
 
+    def full(self, a: Operand, rows: int, cols: int) -> Piece:
+        """A new tile of a number, a row or a column repeated."""
+        return self.copy(a, self.vec(rows, cols))
+
     def copy(self, a: Operand, out: Piece) -> Piece:
         """a, or a number everywhere."""
         return self.compute("copy", a, out=out)
@@ -212,9 +216,11 @@ class Kernel:
         """f32 that went through a narrower dtype, as the model's does between two ops."""
         return a if dtype == "f32" else self.cast(self.cast(a, dtype), "f32")
 
-    def where(self, left: Operand, cmp: str, right: Operand, yes: Operand, no: Operand) -> Piece:
+    def where(
+        self, left: Operand, cmp: str, right: Operand, yes: Operand, no: Operand, out: Piece | None = None
+    ) -> Piece:
         """yes where left cmp right, else no."""
-        out = self._like((left, right, yes, no), "f32")
+        out = out or self._like((left, right, yes, no), "f32")
         self._add(ir.Where(cmp, out, left, right, yes, no))
         return out
 

@@ -130,8 +130,8 @@ class Scope:
         buffer, turn = self.tiles[piece.tile]
         pitch = self.pitch(piece.tile)
         offset = add(mul(piece.row, pitch), piece.col)
-        if piece.col * BITS[piece.dtype] // 8 % BLOCK:
-            raise IllegalError(f"{piece.tile.name}: column {piece.col} does not begin a block")
+        if isinstance(offset, int) and offset * BITS[piece.dtype] // 8 % BLOCK:
+            raise IllegalError(f"{piece.tile.name}: row {piece.row}, column {piece.col} does not begin a block")
         if 1 in piece.shape:
             whole = piece.rows == 1 and piece.cols == piece.tile.cols != 1  # then padding is computed along
             count = up(piece.cols, 8) if whole else piece.rows * piece.cols

@@ -122,9 +122,9 @@ def spread(s: Scope, dst: Region, shape: tuple[int, int], src: Piece) -> None:
     a = s.region(src)
     if src.shape == shape or a.count == dst.count:
         s.emit("adds", "V", (flat(dst),), (flat(a),), value=0.0)
-    elif 1 in shape:  # one number along a line
-        blocks = brcb(s, src)
-        for d, _, x in _along(dst, dst, blocks):
+    elif src.shape == (1, 1):
+        blocks, line = brcb(s, src), flat(dst)
+        for d, _, x in _along(line, line, blocks):
             s.emit("adds", "V", (d,), (x,), value=0.0)
     else:
         b = brcb(s, src) if src.cols == 1 else a

@@ -41,6 +41,24 @@ def repeat_rows(*, dtype: str, times: int, width: int, cols: int, stages: int) -
     return k.done()
 
 
+def swap_axes(*, dtype: str, width: int, rows: int, cols: int, stages: int) -> Program:
+    """``y [A, C, B, width] = x [A, B, C, width]`` with its middle axes swapped."""
+    k = Kernel("swap_axes", stages)
+    outer, left, right = (k.size(name) for name in ("A", "B", "C"))
+    x = k.tensor("x", dtype, outer, left, right, width)
+    y = k.out("y", dtype, outer, right, left, width)
+    parts, across = ceildiv(right, rows), -(-width // cols)
+    for task in k.tasks(outer * left * parts * across):
+        row, col = task // across, task % across * cols
+        block, begin = row // parts, row % parts * rows  # which [C, width], and the first of its rows
+        tall, wide = least(rows, sub(right, begin)), cols if width % cols == 0 else least(cols, sub(width, col))
+        tile = k.vec(rows, cols, dtype)
+        k.load_into(tile, x.window((block * right + begin) * width + col, tall, wide, width), fill=None)
+        to = (block // left * right + begin) * left + block % left
+        k.store(y.window(to * width + col, tall, wide, left * width), tile)
+    return k.done()
+
+
 def gather_rows(
     *, dtype: str, width: int, shared: int, each: int, counted: int, cols: int, stages: int
 ) -> Program:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..build import Kernel
-from ..logical import Piece, Program, Tensor
+from ..logical import Piece, Program, Tensor, Window
 from ..scalar import Int, ceildiv, least, sub
 from .norm import inverse_rms
 
@@ -23,13 +23,11 @@ def hyper_pre(
     scale = k.tensor("scale", "f32", 3)
     out = k.out("rows", dtype, count, width)
     post, mix = k.out("post", "f32", count, n), k.out("mix", "f32", count, n * n)
+    scales, bases = _gate_parameters(k, scale, base, [n, n, n * n], rows)
     for task in k.tasks(ceildiv(count, rows)):
         row, tall = task * rows, least(rows, sub(count, task * rows))
         mixes = _mixes(k, x, fn, row, tall, n * width, outs, eps, rows, cols)
-        for part, begin, size in ((0, 0, n), (1, n, n), (2, 2 * n, n * n)):
-            piece = mixes.part(begin, size)
-            k.mul(piece, _number(k, scale, part), out=piece)
-        k.add(mixes, k.load(base.window(0, outs, 1, 1), outs, 1), out=mixes)
+        k.add(k.mul(mixes, scales, out=mixes), bases, out=mixes)
         gates = k.add(_sigmoid(k, mixes.part(0, n)), hc_eps)
         k.store(post.window(row * n, tall, n, n), k.transpose(k.mul(_sigmoid(k, mixes.part(n, n)), 2.0)))
         matrix = [mixes.part(2 * n + i * n, n) for i in range(n)]
@@ -49,11 +47,11 @@ def hyper_head(
     fn, base = k.tensor("fn", "f32", n, n * width), k.tensor("base", "f32", n)
     scale = k.tensor("scale", "f32", 1)
     out = k.out("rows", dtype, count, width)
+    scales, bases = _gate_parameters(k, scale, base, [n], rows)
     for task in k.tasks(ceildiv(count, rows)):
         row, tall = task * rows, least(rows, sub(count, task * rows))
         mixes = _mixes(k, x, fn, row, tall, n * width, n, eps, rows, cols)
-        k.mul(mixes, _number(k, scale, 0), out=mixes)
-        gates = k.add(_sigmoid(k, k.add(mixes, k.load(base.window(0, n, 1, 1), n, 1))), hc_eps)
+        gates = k.add(_sigmoid(k, k.add(k.mul(mixes, scales), bases)), hc_eps)
         _collapse(k, x, gates, out, row, tall, n, width, rows, cols)
     return k.done()
 
@@ -67,15 +65,15 @@ def hyper_post(*, n: int, width: int, dtype: str, rows: int, cols: int, stages: 
     out = k.out("out", dtype, count, n * width)
     for task in k.tasks(ceildiv(count, rows)):
         row, tall = task * rows, least(rows, sub(count, task * rows))
-        gates = k.transpose(k.load(post.window(row * n, tall, n, n), rows, n, fill=0.0))
-        matrix = k.transpose(k.load(mix.window(row * n * n, tall, n * n, n * n), rows, n * n, fill=0.0))
+        gates, matrix = k.load_all(((post.block(row, rows), rows, n), (mix.block(row, rows), rows, n * n)))
+        gates, matrix = k.transpose(gates), k.transpose(matrix)
         for at, wide in _columns(k, width, cols):
-            added = k.load(y.window(row * width + at, tall, wide, width), rows, cols, fill=None)
-            streams = [_stream(k, x, row, tall, j, at, wide, n, width, rows, cols) for j in range(n)]
+            fresh = y.window(row * width + at, tall, wide, width), rows, cols
+            added, *streams = k.load_all((fresh, *_streams(x, row, tall, at, wide, n, rows, cols)), fill=None)
             for stream in range(n):
                 total = k.mul(added, gates.part(stream).column)
                 for j in range(n):
-                    total = k.add(total, k.mul(streams[j], matrix.part(j * n + stream).column))
+                    k.add(total, k.mul(streams[j], matrix.part(j * n + stream).column), out=total)
                 k.store(out.window((row * n + stream) * width + at, tall, wide, n * width), total)
     return k.done()
 
@@ -86,15 +84,25 @@ def _columns(k: Kernel, width: int, cols: int) -> Iterator[tuple[Int, Int]]:
         yield step * cols, (cols if width % cols == 0 else least(cols, sub(width, step * cols)))
 
 
-def _stream(
-    k: Kernel, x: Tensor, row: Int, tall: Int, j: int, at: Int, wide: Int, n: int, width: int, rows: int, cols: int
-) -> Piece:
-    return k.load(x.window((row * n + j) * width + at, tall, wide, n * width), rows, cols, fill=None)
+def _streams(
+    x: Tensor, row: Int, tall: Int, at: Int, wide: Int, n: int, rows: int, cols: int
+) -> list[tuple[Window, int, int]]:
+    """Some columns of every stream, to be loaded."""
+    whole = x.shape[-1]
+    width = whole // n
+    return [(x.window(row * whole + j * width + at, tall, wide, whole), rows, cols) for j in range(n)]
 
 
-def _number(k: Kernel, t: Tensor, index: int) -> Piece:
-    """One number of a tensor, ``[1, 1]``."""
-    return k.sum(k.load(t.window(index, 1, 1, 1), 1, 8))
+def _gate_parameters(k: Kernel, scale: Tensor, base: Tensor, sizes: list[int], rows: int) -> tuple[Piece, Piece]:
+    """What each row of projections ``[outs, rows]`` is multiplied by, ``sizes`` rows a scale, and a column to add."""
+    windows = [(scale.window(number, 1, 1, 1), 1, 8) for number in range(len(sizes))]
+    *numbers, bases = k.load_all([*windows, (base.window(0, sum(sizes), 1, 1), sum(sizes), 1)])
+    scales = k.vec(sum(sizes), rows, name="scales")
+    begin = 0
+    for number, size in zip(numbers, sizes, strict=True):
+        k.copy(k.sum(number), scales.part(begin, size))
+        begin += size
+    return scales, bases
 
 
 def _sigmoid(k: Kernel, x: Piece) -> Piece:
@@ -106,8 +114,9 @@ def _mixes(
 ) -> Piece:
     """``fn`` times the normed streams, ``[outs, rows]``: a column of products with tokens is a row of numbers."""
     sums, squares = k.copy(0.0, k.vec(outs, rows)), k.copy(0.0, k.vec(rows, 1))
+    fill = None if whole % cols == 0 else 0.0  # rows beyond the last are summed for themselves
     for at, wide in _columns(k, whole, cols):
-        tile = k.load(x.window(row * whole + at, tall, wide, whole), rows, cols, fill=0.0)
+        tile = k.load(x.window(row * whole + at, tall, wide, whole), rows, cols, fill)
         k.add(squares, k.sum(k.mul(tile, tile)), out=squares)
         for j in k.loop(outs):
             weights = k.load(fn.window(j * whole + at, 1, wide, whole), 1, cols, fill=0.0)
@@ -141,11 +150,8 @@ def _collapse(
 ) -> None:
     """sum_k gate_k X_k, by columns."""
     for at, wide in _columns(k, width, cols):
-        total: Piece | None = None
-        for j in range(n):
-            part = k.mul(_stream(k, x, row, tall, j, at, wide, n, width, rows, cols), gates.part(j).column)
-            total = part if total is None else k.add(total, part)
-        assert total is not None
+        first, *others = k.load_all(_streams(x, row, tall, at, wide, n, rows, cols), fill=None)
+        total = k.mul(first, gates.part(0).column)
+        for j, stream in enumerate(others, 1):
+            k.add(total, k.mul(stream, gates.part(j).column), out=total)
         k.store(out.window(row * width + at, tall, wide, width), total)
-
-

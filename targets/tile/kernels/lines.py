@@ -26,6 +26,16 @@ def number_line(*, op: str, dtype: str, number: float, cols: int, stages: int) -
     return _lines("number_line", (dtype,), dtype, cols, stages, lambda k, x: k.compute(op, x[0], number))
 
 
+def compare_line(*, cmp: str, dtype: str, cols: int, stages: int) -> Program:
+    """``z [N] = x [N] cmp y [N]`` as bool; i32 below 2^24."""
+
+    def compared(k: Kernel, xs: list[Piece]) -> Piece:
+        a, b = (k.cast(x, "f32") if x.dtype == "i32" else x for x in xs)
+        return k.where(a, cmp, b, k.copy(1.0, k.vec(1, cols)), 0.0)
+
+    return _lines("compare_line", (dtype, dtype), "bool", cols, stages, compared)
+
+
 def _lines(name: str, sources: tuple[str, ...], out: str, cols: int, stages: int, body: Body) -> Program:
     k = Kernel(name, stages)
     count = k.size("N")
@@ -56,13 +66,13 @@ def outer_add(*, cols: int, stages: int) -> Program:
     return _outer("outer_add", "i32", cols, stages, lambda k, row, number: k.add(row, number))
 
 
-def outer_less(*, swapped: bool, cols: int, stages: int) -> Program:
-    """``y [A, N] = row [N] < column [A]``, or ``swapped`` column < row, as bool; numbers below 2^24."""
+def outer_compare(*, cmp: str, cols: int, stages: int) -> Program:
+    """``y [A, N] = row [N] cmp column [A]`` as bool; numbers below 2^24."""
 
-    def less(k: Kernel, row: Piece, number: Operand) -> Piece:
-        return k.where(k.cast(row, "f32"), ">" if swapped else "<", number, k.copy(1.0, k.vec(1, cols)), 0.0)
+    def compared(k: Kernel, row: Piece, number: Operand) -> Piece:
+        return k.where(k.cast(row, "f32"), cmp, number, k.copy(1.0, k.vec(1, cols)), 0.0)
 
-    return _outer("outer_less", "bool", cols, stages, less)
+    return _outer("outer_compare", "bool", cols, stages, compared)
 
 
 def _outer(name: str, out: str, cols: int, stages: int, body: Callable[[Kernel, Piece, Operand], Piece]) -> Program:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..build import Kernel
 from ..logical import Piece, Program
-from ..scalar import ceildiv, least, sub
+from ..scalar import ceildiv
 
 NEVER = float("-inf")
 SMALLEST = 1e-20  # added to a sum of weights, as in the reference
@@ -21,24 +21,22 @@ def route_topk(
     count = k.size("T")
     logits, bias = k.tensor("logits", "f32", count, experts), k.tensor("bias", "f32", experts)
     chosen, mix = k.out("chosen", "i32", count, per_token), k.out("mix", "f32", count, per_token)
-    added, numbers = k.load(bias.row(0), 1, experts), k.iota(experts, 0, "f32")
+    added = k.load(bias.row(0), 1, experts)
+    numbers, places = _numbers(k, rows, experts), _numbers(k, rows, per_token)
     for task in k.tasks(ceildiv(count, rows)):
-        row, tall = task * rows, least(rows, sub(count, task * rows))
-        given = k.load(logits.window(row * experts, tall, experts, experts), rows, experts, fill=0.0)
-        scores = _scores(k, given, scoring)
+        scores = _scores(k, k.load(logits.block(task * rows, rows), rows, experts, fill=0.0), scoring)
         biased = k.add(scores, added)
         if groups > 1:
             biased = _kept_groups(k, biased, numbers, groups, groups_kept)
-        ids, weights = k.copy(0.0, k.vec(rows, per_token)), k.copy(0.0, k.vec(rows, per_token))
-        places = k.iota(per_token, 0, "f32")
+        ids, weights = k.full(0.0, rows, per_token), k.full(0.0, rows, per_token)
         for turn in k.loop(per_token):
-            best, hit = _best(k, biased, numbers)
-            weight = k.sum(k.where(hit, ">", 0.5, scores, 0.0))
-            _put(k, ids, places, turn, best)
-            _put(k, weights, places, turn, weight)
-            k.copy(k.where(hit, ">", 0.5, k.copy(NEVER, k.vec(rows, experts)), biased), biased)
-        k.store(chosen.window(row * per_token, tall, per_token, per_token), k.cast(ids, "i32"))
-        k.store(mix.window(row * per_token, tall, per_token, per_token), _normalised(k, weights, normalise, scale))
+            best, at = _best(k, biased, numbers)
+            k.where(places, "==", turn, k.full(best, rows, per_token), ids, out=ids)
+            weight = k.sum(k.where(numbers, "==", at, scores, 0.0))
+            k.where(places, "==", turn, k.full(weight, rows, per_token), weights, out=weights)
+            k.where(numbers, "!=", at, biased, NEVER, out=biased)
+        k.store(chosen.block(task * rows, rows), k.cast(ids, "i32"))
+        k.store(mix.block(task * rows, rows), _normalised(k, weights, normalise, scale))
     return k.done()
 
 
@@ -50,24 +48,22 @@ def route_hash(
     count = k.size("T")
     logits, chosen = k.tensor("logits", "f32", count, experts), k.tensor("chosen", "i32", count, per_token)
     mix = k.out("mix", "f32", count, per_token)
-    numbers, places = k.iota(experts, 0, "f32"), k.iota(per_token, 0, "f32")
+    numbers, places = _numbers(k, rows, experts), _numbers(k, rows, per_token)
     for task in k.tasks(ceildiv(count, rows)):
-        row, tall = task * rows, least(rows, sub(count, task * rows))
-        given = k.load(logits.window(row * experts, tall, experts, experts), rows, experts, fill=0.0)
-        scores = _scores(k, given, scoring)
-        window = chosen.window(row * per_token, tall, per_token, per_token)
-        ids = k.cast(k.load(window, rows, per_token, fill=0.0), "f32")
-        weights = k.copy(0.0, k.vec(rows, per_token))
+        scores = _scores(k, k.load(logits.block(task * rows, rows), rows, experts, fill=0.0), scoring)
+        ids = k.cast(k.load(chosen.block(task * rows, rows), rows, per_token, fill=0.0), "f32")
+        weights = k.full(0.0, rows, per_token)
         for turn in k.loop(per_token):
-            mine = k.sum(k.where(_spread(k, places, ids), "==", turn, ids, 0.0))
-            hit = k.where(_spread(k, numbers, scores), "==", k.copy(mine, k.vec(rows, experts)), scores, 0.0)
-            _put(k, weights, places, turn, k.sum(hit))
-        k.store(mix.window(row * per_token, tall, per_token, per_token), _normalised(k, weights, normalise, scale))
+            mine = k.sum(k.where(places, "==", turn, ids, 0.0))
+            weight = k.sum(k.where(numbers, "==", k.full(mine, rows, experts), scores, 0.0))
+            k.where(places, "==", turn, k.full(weight, rows, per_token), weights, out=weights)
+        k.store(mix.block(task * rows, rows), _normalised(k, weights, normalise, scale))
     return k.done()
 
 
-def _spread(k: Kernel, row: Piece, like: Piece) -> Piece:
-    return k.copy(row, k.vec(like.rows, like.cols))
+def _numbers(k: Kernel, rows: int, cols: int) -> Piece:
+    """0, 1, ... in each row."""
+    return k.full(k.iota(cols, 0, "f32"), rows, cols)
 
 
 def _scores(k: Kernel, logits: Piece, scoring: str) -> Piece:
@@ -76,54 +72,46 @@ def _scores(k: Kernel, logits: Piece, scoring: str) -> Piece:
         return k.div(powers, k.sum(powers))
     if scoring == "sigmoid":
         return k.div(1.0, k.add(k.exp(k.mul(logits, -1.0)), 1.0))
-    # sqrt(softplus): log1p(e) for small e = exp(-|x|) by its series would differ in the last bits only.
     small = k.exp(k.mul(k.absolute(logits), -1.0))
-    return k.sqrt(k.add(k.maximum(logits, 0.0), k.ln(k.add(small, 1.0))))
+    return k.sqrt(k.add(k.maximum(logits, 0.0), _log1p(k, small)))
+
+
+def _log1p(k: Kernel, x: Piece) -> Piece:
+    """ln(1 + x) for x from 0 to 1: what 1 + x loses in rounding is put right by the ratio of x to what is left."""
+    more = k.add(x, 1.0)
+    left = k.sub(more, 1.0)
+    return k.where(left, ">", 0.0, k.div(k.mul(k.ln(more), x), left), x)
 
 
 def _best(k: Kernel, values: Piece, numbers: Piece) -> tuple[Piece, Piece]:
-    """The number of each row's largest, the lowest of several, ``[R, 1]``; and 1 there, 0 elsewhere."""
-    top = k.copy(k.largest(values), k.vec(values.rows, values.cols))
-    ids = _spread(k, numbers, values)
-    first = k.smallest(k.where(values, "==", top, ids, float(values.cols)))
-    ones = k.copy(1.0, k.vec(values.rows, values.cols))
-    return first, k.where(ids, "==", k.copy(first, k.vec(values.rows, values.cols)), ones, 0.0)
-
-
-def _put(k: Kernel, out: Piece, places: Piece, turn: object, column: Piece) -> None:
-    """``out[:, turn] = column``."""
-    full = k.copy(column, k.vec(out.rows, out.cols))
-    k.copy(k.where(_spread(k, places, out), "==", turn, full, out), out)  # type: ignore[arg-type]
+    """The number of each row's largest, the lowest of several: ``[R, 1]``, and as often as the row is long."""
+    top = k.full(k.largest(values), *values.shape)
+    first = k.smallest(k.where(values, "==", top, numbers, float(values.cols)))
+    return first, k.full(first, *values.shape)
 
 
 def _kept_groups(k: Kernel, biased: Piece, numbers: Piece, groups: int, kept: int) -> Piece:
     """Experts of the best groups; a group is worth the sum of its two best, the others are never chosen."""
     rows, experts = biased.shape
     size = experts // groups
-    worth = k.copy(NEVER, k.vec(rows, groups))
-    slots = k.iota(groups, 0, "f32")
-    ids = _spread(k, numbers, biased)
+    worth, slots = k.full(NEVER, rows, groups), _numbers(k, rows, groups)
     for group in k.loop(groups):
-        inside = _inside(k, ids, group * size, size, biased)
-        _, hit = _best(k, inside, numbers)
+        begin = group * size
+        inside = k.where(numbers, "<", begin + size, k.where(numbers, ">=", begin, biased, NEVER), NEVER)
         total = k.largest(inside)
         if size > 1:
-            rest = k.where(hit, ">", 0.5, k.copy(NEVER, k.vec(rows, experts)), inside)
-            total = k.add(total, k.largest(rest))
-        _put(k, worth, slots, group, total)
-    out = k.copy(NEVER, k.vec(rows, experts, name="kept"))
+            _, at = _best(k, inside, numbers)
+            total = k.add(total, k.largest(k.where(numbers, "!=", at, inside, NEVER)))
+        k.where(slots, "==", group, k.full(total, rows, groups), worth, out=worth)
+    out = k.vec(rows, experts, name="kept")
+    k.copy(NEVER, out)
     for _ in k.loop(kept):
-        best, hit = _best(k, worth, slots)
-        begin = k.copy(k.mul(best, float(size)), k.vec(rows, experts))
-        low = k.where(ids, ">=", begin, biased, NEVER)
-        k.copy(k.where(ids, "<", k.add(begin, float(size)), k.maximum(low, out), out), out)
-        k.copy(k.where(hit, ">", 0.5, k.copy(NEVER, k.vec(rows, groups)), worth), worth)
+        best, at = _best(k, worth, slots)
+        low = k.full(k.mul(best, float(size)), rows, experts)
+        mine = k.where(numbers, "<", k.add(low, float(size)), biased, NEVER)
+        k.maximum(out, k.where(numbers, ">=", low, mine, NEVER), out=out)
+        k.where(slots, "!=", at, worth, NEVER, out=worth)
     return out
-
-
-def _inside(k: Kernel, ids: Piece, begin: object, size: int, values: Piece) -> Piece:
-    low = k.where(ids, ">=", begin, values, NEVER)  # type: ignore[arg-type]
-    return k.where(ids, "<", begin + size, low, NEVER)  # type: ignore[operator]
 
 
 def _normalised(k: Kernel, weights: Piece, normalise: bool, scale: float) -> Piece:

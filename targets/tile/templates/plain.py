@@ -1,4 +1,4 @@
-"""Core ops between kernel ops: copies, casts, small integers, in the shapes that models have; others are refused."""
+"""Core ops between kernel ops: copies, casts and small integers. Shapes that models do not have are refused."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ def _line(f: FunctionLowering, value: Value) -> View:
 def lower_cast(f: FunctionLowering, op: Op) -> None:
     """Element by element."""
     (x,), (out,) = op.operands, op.results
-    count = product(x.shape)
     name = f.table.get(lines.cast_line, {"source": x.dtype, "out": out.dtype}, LINE)
-    f.run_kernel(name, (_line(f, x), out_view(f, out, (count,))), {"N": count})
+    f.run_kernel(name, (_line(f, x), _out_line(f, out)), {"N": product(x.shape)})
 
 
 def constant_of(f: FunctionLowering, value: Value) -> float | None:
@@ -50,12 +49,11 @@ def lower_binary(f: FunctionLowering, op: Op) -> None:
         value = constant_of(f, y)
         if value is not None and (x is a or op.name in ("add", "mul")):
             name = f.table.get(lines.number_line, {"op": op.name, "dtype": x.dtype, "number": value}, LINE)
-            f.run_kernel(name, (_line(f, x), out_view(f, out, (product(out.shape),))), {"N": product(out.shape)})
+            f.run_kernel(name, (_line(f, x), _out_line(f, out)), {"N": product(out.shape)})
             return
     if a.shape == b.shape:
         name = f.table.get(lines.binary_line, {"op": op.name, "dtype": a.dtype}, LINE)
-        count = product(out.shape)
-        f.run_kernel(name, (_line(f, a), _line(f, b), out_view(f, out, (count,))), {"N": count})
+        f.run_kernel(name, (_line(f, a), _line(f, b), _out_line(f, out)), {"N": product(out.shape)})
         return
     column, row = _column_row(f, op)
     if op.name != "add" or a.dtype != "i32":
@@ -63,11 +61,24 @@ def lower_binary(f: FunctionLowering, op: Op) -> None:
     _outer(f, f.table.get(lines.outer_add, {}, LINE), column, row, out)
 
 
-def lower_less(f: FunctionLowering, op: Op) -> None:
-    """A row against a column of integers."""
+COMPARE = {"lt": ("<", ">"), "le": ("<=", ">="), "eq": ("==", "==")}  # of the operands as they are, and swapped
+
+
+def lower_compare(f: FunctionLowering, op: Op) -> None:
+    """Two tensors of a shape, or a row against a column of integers."""
+    (a, b), (out,) = op.operands, op.results
+    straight, swapped = COMPARE[op.name]
+    if a.shape == b.shape:
+        name = f.table.get(lines.compare_line, {"cmp": straight, "dtype": a.dtype}, LINE)
+        f.run_kernel(name, (_line(f, a), _line(f, b), _out_line(f, out)), {"N": product(out.shape)})
+        return
     column, row = _column_row(f, op)
-    name = f.table.get(lines.outer_less, {"swapped": op.operands[0] is column}, LINE)
-    _outer(f, name, column, row, op.results[0])
+    name = f.table.get(lines.outer_compare, {"cmp": straight if row is a else swapped}, LINE)
+    _outer(f, name, column, row, out)
+
+
+def _out_line(f: FunctionLowering, out: Value) -> View:
+    return out_view(f, out, (product(out.shape),))
 
 
 def _column_row(f: FunctionLowering, op: Op) -> tuple[Value, Value]:
@@ -124,14 +135,17 @@ def lower_concat(f: FunctionLowering, op: Op) -> None:
 def _columns(
     f: FunctionLowering, x: Value, out: Value, rows: Extent, source: tuple[int, int], to: tuple[int, int], width: int
 ) -> None:
-    tiles = [
-        {"rows": n, "cols": min(-(-width // 16) * 16, cols)} for n in (64, 16, 1) for cols in (4096, 1024, 256)
-    ]
     options = {
         "dtype": x.dtype, "source": source[0], "start": source[1], "out": to[0], "at": to[1], "width": width,
     }  # fmt: skip
-    name = f.table.get(copies.copy_columns, options, tiles)
+    name = f.table.get(copies.copy_columns, options, _row_tiles(width))
     f.run_kernel(name, (f.view(x, (rows, source[0])), out_view(f, out, (rows, to[0]))), {"M": rows})
+
+
+def _row_tiles(width: int) -> list[Mapping[str, int]]:
+    """Rows and columns of a tile that only moves."""
+    whole = -(-width // 16) * 16
+    return [{"rows": n, "cols": min(whole, cols)} for n in (64, 16, 1) for cols in (4096, 1024, 256)]
 
 
 def _int(op: Op, name: str) -> int:
@@ -154,6 +168,22 @@ def lower_broadcast(f: FunctionLowering, op: Op) -> None:
     options = {"dtype": x.dtype, "times": times, "width": width}
     name = f.table.get(copies.repeat_rows, options, [{"cols": min(-(-width // 16) * 16, c)} for c in (4096, 1024)])
     f.run_kernel(name, (f.view(x, (rows, width)), out_view(f, out, (rows, times, width))), {"M": rows})
+
+
+def lower_transpose(f: FunctionLowering, op: Op) -> None:
+    """Two axes beside each other, in front of rows."""
+    (x,), (out,) = op.operands, op.results
+    rank, perm = x.tensor.rank, op.attrs["perm"]
+    for axis in range(rank - 2):
+        if perm == (*range(axis), axis + 1, axis, *range(axis + 2, rank)):
+            break
+    else:
+        raise refuse(f, op, "two axes beside each other are swapped, not the last one")
+    outer, width = product(x.shape[:axis]), number(product(x.shape[axis + 2 :]))
+    left, right = x.shape[axis : axis + 2]
+    name = f.table.get(copies.swap_axes, {"dtype": x.dtype, "width": width}, _row_tiles(width))
+    args = f.view(x, (outer, left, right, width)), out_view(f, out, (outer, right, left, width))
+    f.run_kernel(name, args, {"A": outer, "B": left, "C": right})
 
 
 def lower_gather(f: FunctionLowering, op: Op) -> None:
@@ -181,8 +211,8 @@ def lower_nothing(f: FunctionLowering, op: Op) -> None:
 
 
 PLAIN: Mapping[str, Template] = {
-    "cast": lower_cast, "copy": lower_copy, "reshape": lower_copy,
-    "add": lower_binary, "mul": lower_binary, "sub": lower_binary,
-    "lt": lower_less, "iota": lower_iota, "slice": lower_slice, "concat": lower_concat, "gather": lower_gather,
-    "broadcast_to": lower_broadcast, "const": lower_nothing,
+    "cast": lower_cast, "copy": lower_copy, "reshape": lower_copy, "add": lower_binary, "mul": lower_binary,
+    "sub": lower_binary, "lt": lower_compare, "le": lower_compare, "eq": lower_compare, "iota": lower_iota,
+    "slice": lower_slice, "concat": lower_concat, "gather": lower_gather, "broadcast_to": lower_broadcast,
+    "transpose": lower_transpose, "const": lower_nothing,
 }  # fmt: skip

@@ -19,6 +19,7 @@ from ..lower import FunctionLowering, Template, dense
 
 ROWS_TRIED = (64, 32, 16, 8, 4, 2, 1)
 WHOLE = (64, 32, 16, 8)  # where tokens lie in lanes, or columns are spread
+FEW = (8, 16)  # where each row is much work: the other cores would wait
 WIDE = (4096, 2048, 1024, 512, 256, 128, 64, 32)
 
 
@@ -126,7 +127,7 @@ def lower_site(f: FunctionLowering, op: Op) -> None:
     tokens, n, width = _sizes(x)
     build = hyper.hyper_pre if op.name == "hyper_pre" else hyper.hyper_head
     options = {"n": n, "width": width, "dtype": x.dtype, **op.attrs}
-    name = f.table.get(build, options, blocks(width, (16, 8), 1024))
+    name = f.table.get(build, options, blocks(width, FEW, 1024))
     shapes = ((tokens, width), (tokens, n), (tokens, n * n))
     outs = (out_view(f, r, shape) for r, shape in zip(op.results, shapes, strict=False))
     f.run_kernel(name, (f.view(x, (tokens, n * width)), f.view(fn), f.view(base), f.view(scale), *outs), {"T": tokens})
@@ -136,7 +137,7 @@ def lower_hyper_post(f: FunctionLowering, op: Op) -> None:
     """One launch."""
     y, x, post, mix = op.operands
     tokens, n, width = _sizes(x)
-    name = f.table.get(hyper.hyper_post, {"n": n, "width": width, "dtype": x.dtype}, blocks(width, (16, 8), 1024))
+    name = f.table.get(hyper.hyper_post, {"n": n, "width": width, "dtype": x.dtype}, blocks(width, FEW, 1024))
     shapes = ((y, width), (x, n * width), (post, n), (mix, n * n))
     args = (f.view(value, (tokens, size)) for value, size in shapes)
     f.run_kernel(name, (*args, out_view(f, op.results[0], (tokens, n * width))), {"T": tokens})
@@ -146,7 +147,7 @@ def lower_route_topk(f: FunctionLowering, op: Op) -> None:
     """One launch."""
     logits, bias = op.operands
     tokens, experts = logits.shape
-    name = f.table.get(route.route_topk, {"experts": number(experts), **op.attrs}, row_tiles(WHOLE))
+    name = f.table.get(route.route_topk, {"experts": number(experts), **op.attrs}, row_tiles(FEW))
     f.run_kernel(name, (f.view(logits), f.view(bias), *(out_view(f, r, r.shape) for r in op.results)), {"T": tokens})
 
 
@@ -155,7 +156,7 @@ def lower_route_hash(f: FunctionLowering, op: Op) -> None:
     logits, chosen = op.operands
     tokens, experts = logits.shape
     options = {"experts": number(experts), "per_token": number(chosen.shape[1]), **op.attrs}
-    name = f.table.get(route.route_hash, options, row_tiles(WHOLE))
+    name = f.table.get(route.route_hash, options, row_tiles(FEW))
     (mix,) = op.results
     f.run_kernel(name, (f.view(logits), f.view(chosen), out_view(f, mix, mix.shape)), {"T": tokens})
 
