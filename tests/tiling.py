@@ -21,15 +21,16 @@ from dsv4c.ir.types import DTYPES, TensorType
 from dsv4c.targets.ascend.emulate import Emulator, Unwritten, build
 from dsv4c.targets.ascend.spell import HELPERS, spell
 from dsv4c.targets.tile import execute, interpret
-from dsv4c.targets.tile.chip import load_chip
+from dsv4c.targets.tile.chip import Chip, load_chip
 from dsv4c.targets.tile.logical import Program
 from dsv4c.targets.tile.search import Fitted, fitted
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
 Sizes = Mapping[str, int]
+PROFILES = {"2201": "2201-manual", "3510": "3510"}
 CHIP = load_chip("dsv4c.targets.ascend", "910b3")
-CORES, BLOCKS = (1, 3), 3  # of the emulator: a first core, a last one and one between
+CORES, BLOCKS = (3, 6), 3  # of the emulator: a first core, a last one and one between
 EPS = {"f32": 2.0**-23, "bf16": 2.0**-7, "f16": 2.0**-10}  # one unit in the last place, relative
 NAMES = {kind: name for name, kind in DTYPES.items()}
 
@@ -99,15 +100,16 @@ class Bench:
     cases: Mapping[str, Case]
     folder: Path
     machine: Path
+    chip: Chip = CHIP
     kernels: dict[str, Fitted] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, case in self.cases.items():
-            made = fitted(lambda c=case, **sizes: c.build(**c.options, **sizes), CHIP, case.tiles)
+            made = fitted(lambda c=case, **sizes: c.build(**c.options, **sizes), self.chip, case.tiles)
             self.kernels[name] = replace(
                 made, logical=replace(made.logical, name=name), physical=replace(made.physical, name=name)
             )
-        self.library = build(self._sources(), self.folder, 2201, self.machine)
+        self.library = build(self._sources(), self.folder, int(self.chip.arch), self.machine)
 
     def _sources(self) -> list[Path]:
         """A few files of many kernels: the emulator's headers take longer than a kernel."""
@@ -149,17 +151,18 @@ class Bench:
 
     def emulate(self, mode: str, name: str, kernel: Fitted, arrays: Arrays, sizes: Sizes, seed: int) -> None:
         """One launch; the emulator's findings are errors."""
-        with Emulator(self.library, "2201-manual", mode, seed, CORES) as emulator:
+        with Emulator(self.library, PROFILES[self.chip.arch], mode, seed, CORES) as emulator:
             tiling = np.array([sizes[s] for s in kernel.physical.sizes] or [0], np.int64).view(np.uint8)
             tensors = kernel.logical.tensors
             args = [Unwritten(arrays[t.name]) if t.role == "out" else arrays[t.name] for t in tensors]
-            emulator.launch(name, BLOCKS, *args, None, tiling)
+            workspace = np.zeros(BLOCKS * kernel.physical.workspace, np.uint8) if kernel.physical.workspace else None
+            emulator.launch(name, BLOCKS, *args, workspace, tiling)
 
 
 Level = Callable[[Bench, str, Fitted, Arrays, Sizes, int], None]
 LEVELS: Mapping[str, Level] = {
     "logical": lambda b, n, k, arrays, sizes, seed: interpret.run(k.logical, arrays, sizes),
-    "physical": lambda b, n, k, arrays, sizes, seed: execute.run(k.physical, CHIP.scopes, arrays, sizes, BLOCKS),
+    "physical": lambda b, n, k, arrays, sizes, seed: execute.run(k.physical, b.chip.scopes, arrays, sizes, BLOCKS),
     "clocks": lambda b, n, k, arrays, sizes, seed: b.emulate("clocks", n, k, arrays, sizes, 0),
     "witness": lambda b, n, k, arrays, sizes, seed: b.emulate("witness", n, k, arrays, sizes, seed),
 }

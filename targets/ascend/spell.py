@@ -15,6 +15,7 @@ from ..tile import physical as ph
 from ..tile.logical import Tensor, Window
 from ..tile.physical import Instr, Region
 from ..tile.scalar import Int, Scalar, add, aligned, mul, rem, sub, text
+from . import spell3510
 
 TYPES = {
     "f32": "float", "bf16": "bfloat16_t", "f16": "half", "i32": "int32_t", "i8": "uint8_t", "bool": "uint8_t",
@@ -26,7 +27,6 @@ COMPARE = {"<": "LT", ">": "GT", "<=": "LE", ">=": "GE", "==": "EQ", "!=": "NE"}
 BINARY = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "max": "Max", "min": "Min"}
 NUMBER = {"adds": "Adds", "muls": "Muls", "maxs": "Maxs", "mins": "Mins"}
 UNARY = {"exp": "Exp", "ln": "Ln", "sqrt": "Sqrt", "abs": "Abs"}
-WIDEST_PITCH = 65535  # Nd2NzParams::srcDValue is 16 bits wide on 2201 (ascend.md §0)
 HELPERS = {
     "Least": "__aicore__ inline int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }\n",
     "Most": "__aicore__ inline int64_t Most(int64_t a, int64_t b) { return a > b ? a : b; }\n",
@@ -201,6 +201,14 @@ class _Writer:
             offset = add(mul(rem(r.turn, b.stages), b.size * 8 // BITS[r.dtype]), offset)
         name = self.names[b, r.dtype]
         return name if offset == 0 else f"{name}[{c_text(offset)}]"
+
+    def gm(self, window: Window) -> str:
+        """A window's first element."""
+        return _gm(window)
+
+    def scalar(self, value: Int) -> str:
+        """An integer."""
+        return c_text(value)
 
 
 def _kinds(body: Sequence[ph.Step]) -> dict[ph.Buffer, list[str]]:
@@ -396,7 +404,7 @@ def _clear(w: _Writer, i: Instr) -> Lines:
 
 def _nd2nz(w: _Writer, i: Instr) -> Lines:
     (dst,), (src,) = _regions(i.outs), _windows(i.ins)
-    wide = isinstance(src.pitch, int) and src.pitch > WIDEST_PITCH
+    wide = bool(i.args["single"])
     rows = i.args["rows"]
     fields = {
         "ndNum": "1", "nValue": "1" if wide else c_text(src.rows), "dValue": c_text(src.cols), "srcNdMatrixStride": "0",
@@ -494,5 +502,5 @@ SPELLING: Mapping[str, Callable[[_Writer, Instr], Lines]] = {
     "shift_right": _shift, "duplicate": _duplicate, "iota": _iota, "cast": _cast, "brcb": _brcb, "gather": _gather,
     "compress": _compress, "compare": _compare, "compares": _compares, "select": _select, "selects": _selects,
     "copy_in": _copy_in, "copy_out": _copy_out, "clear": _clear, "nd2nz": _nd2nz, "load_a": _load_a,
-    "load_b": _load_b, "load_b_turned": _load_b_turned, "mmad": _mmad, "fixpipe": _fixpipe,
+    "load_b": _load_b, "load_b_turned": _load_b_turned, "mmad": _mmad, "fixpipe": _fixpipe, **spell3510.SPELLING,
 }  # fmt: skip

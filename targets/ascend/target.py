@@ -56,6 +56,7 @@ def emit(
         "arch": table.chip.arch,
         "kernels": len(table.kernels),
         "workspace": {name: k.physical.workspace for name, k in sorted(table.kernels.items()) if k.physical.workspace},
+        "blocks": {kind: table.chip.facts["cores"][kind] for kind in ("AIC", "AIV")},
         "cores": {name: core_kind(k.physical.parts) for name, k in sorted(table.kernels.items())},
         "written": {name: writes(k.physical.tensors) for name, k in sorted(table.kernels.items())},
         "expanded": [f"{e.function}:{e.loc} {e.op}" for e in expanded],

@@ -245,7 +245,9 @@ class _Core:
     def _mmad(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
         m, n, k = (int(self.value(s.args[key])) for key in ("m", "n", "k"))
         c0 = 32 // srcs[0].itemsize
-        a = srcs[0].reshape(m // 16, k // c0, 16, c0).transpose(0, 2, 1, 3).reshape(m, k).astype(np.float32)
+        zz = s.args["left"] == "Zz"
+        a: Array = srcs[0].reshape(m // 16 if zz else 1, k // c0, 16 if zz else m, c0).transpose(0, 2, 1, 3)
+        a = a.reshape(m, k).astype(np.float32)
         b = srcs[1].reshape(k // c0, n // 16, 16, c0).transpose(1, 2, 0, 3).reshape(n, k).astype(np.float32)
         acc = dst.reshape(n // 16, m, 16)
         product = (a @ b.T).reshape(m, n // 16, 16).transpose(1, 0, 2)
@@ -255,3 +257,5 @@ class _Core:
         rows = int(self.value(s.args["rows"]))
         acc = srcs[0].reshape(-1, rows, 16).transpose(1, 0, 2).reshape(rows, -1)
         dst[...] = acc[: dst.shape[0], : dst.shape[1]]
+
+    _load_nz, _load_nz_turned, _fixpipe_3510 = _load_b, _load_b_turned, _fixpipe

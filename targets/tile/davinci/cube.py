@@ -1,8 +1,8 @@
 """Matrix products on the cube core: GM -> L1 (fractals) -> L0A, L0B -> L0C -> GM.
 
-A fractal is 16 rows of 32 bytes. L1 and L0C hold fractals column by column (Nz), L0A row by row (Zz on 2201), and an
-operand ``[N, K]`` of L1 is already what L0B wants. L0 tiles are the depth of K that fits twice, so that loading the
-next overlaps the product at hand.
+A fractal is 16 rows of 32 bytes. L1 and L0C hold fractals column by column (Nz), and an operand ``[N, K]`` of L1 is
+already what L0B wants; what L0A wants, and how it gets there, is the architecture's (``cube2201``, ``cube3510``). L0
+tiles are the depth of K that fits twice, so that loading the next overlaps the product at hand.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from dsv4c.ir.types import BITS
 from ..logical import Compute, Declare, Load, Mma, Store, Tile, Window
 from ..physical import Region
 from ..scalar import Int, add, aligned, both, less, mul, same
+from . import cube2201, cube3510
 from .scope import IllegalError, Scope, up
 
 ROWS = 16  # of a fractal
 L0_STAGES = 2
+ARCHITECTURES = {"2201": cube2201, "3510": cube3510}
 
 
 def depth(dtype: str) -> int:
@@ -40,12 +42,19 @@ def load(s: Scope, ld: Load) -> None:
     dst, c0 = _all(s, ld.dst.tile), depth(tile.dtype)
     if ld.dst.rows != tile.rows:  # some rows of a tile that was cleared
         rows = dst.at(mul(ld.dst.row, c0), (up(tile.cols, c0) // c0, tile.rows * c0), (ld.dst.rows * c0, 1))
-        s.emit("nd2nz", "MTE2", (rows,), (src,), rows=tile.rows)
+        _fractals(s, rows, src, tile.rows)
         return
     missing = less(mul(src.rows, aligned(src.cols, c0)), tile.rows * up(tile.cols, c0))
     with s.when(missing):
         s.emit("clear", "MTE2", (dst,), ())
-    s.emit("nd2nz", "MTE2", (dst,), (src,), rows=tile.rows)
+    _fractals(s, dst, src, tile.rows)
+
+
+def _fractals(s: Scope, dst: Region, src: Window, rows: int) -> None:
+    """A window of memory as fractals, row by row where its pitch is more than the instruction can hold."""
+    widest = s.chip.facts.get("widest_pitch")
+    single = widest is not None and isinstance(src.pitch, int) and src.pitch > widest["value"]
+    s.emit("nd2nz", "MTE2", (dst,), (src,), rows=rows, single=int(single))
 
 
 def clear(s: Scope, c: Compute) -> None:
@@ -84,16 +93,16 @@ def _product(s: Scope, m: Mma, i: Int, turn: Int, step: int) -> None:
     right = s.buffer(s.fresh("l0b"), "L0B", n * step * width, L0_STAGES)
     x = Region(left, a.dtype, 0, ((a.rows * step, 1),), turn)
     w = Region(right, a.dtype, 0, ((n * step, 1),), turn)
-    from_a = _all(s, a).line(a.rows * step, mul(i, step * a.rows))
-    s.emit("load_a", "MTE1", (x,), (from_a,), rows=a.rows, depth=step)
+    arch = ARCHITECTURES[s.chip.arch]
+    arch.load_left(s, x, _all(s, a).line(a.rows * step, mul(i, step * a.rows)), a.rows, step)
     if m.turned:
         from_b = _all(s, b).at(add(mul(i, step * c0), mul(m.turned[0], b.rows)), (n // c0, b.rows * c0), (step * c0, 1))
-        s.emit("load_b_turned", "MTE1", (w,), (from_b,), rows=b.rows, depth=step, n=n)
+        arch.load_right_turned(s, w, from_b, b.rows, step, n)
     else:
-        from_b = _all(s, b).line(n * step, mul(i, step * n))
-        s.emit("load_b", "MTE1", (w,), (from_b,), rows=n, depth=step)
+        arch.load_right(s, w, _all(s, b).line(n * step, mul(i, step * n)), n, step)
     acc = _all(s, m.acc.tile)
-    s.emit("mmad", "M", (acc,), (x, w, acc), m=a.rows, n=n, k=step, first=both(m.first, same(i, 0)))
+    first = both(m.first, same(i, 0))
+    s.emit("mmad", "M", (acc,), (x, w, acc), m=a.rows, n=n, k=step, first=first, left=arch.LEFT)
 
 
 def _step(s: Scope, m: int, n: int, k: int, dtype: str) -> int:
@@ -112,9 +121,9 @@ def store(s: Scope, st: Store) -> None:
 
 def drain(s: Scope, tile: Tile, dst: Window) -> None:
     """A sum to a window of global memory."""
-    s.emit("fixpipe", "FIX", (dst,), (_all(s, tile),), rows=tile.rows)
+    ARCHITECTURES[s.chip.arch].drain(s, dst, _all(s, tile), tile.rows)
 
 
 def stage(s: Scope, tile: Tile, src: Window) -> None:
     """A whole window to an operand."""
-    s.emit("nd2nz", "MTE2", (_all(s, tile),), (src,), rows=tile.rows)
+    _fractals(s, _all(s, tile), src, tile.rows)

@@ -139,8 +139,8 @@ struct Nz2NdParams {
     uint16_t srcNdStride = 0;
     uint32_t dstNdStride = 0;
 };
-template <CO2Layout format = CO2Layout::ROW_MAJOR>
-struct FixpipeParamsArch3510 {
+// The fields stand outside the template: g++ 12 does not always emit the constructors of checked fields of templates.
+struct FixpipeFields3510 {
     EMU_FIELD_MAX(uint16_t, nSize, 0, 4095);
     EMU_FIELD(uint16_t, mSize, 0);
     EMU_FIELD(uint16_t, srcStride, 0);
@@ -151,6 +151,9 @@ struct FixpipeParamsArch3510 {
     uint8_t unitFlag = 0;
     uint8_t dualDstCtl = 0;  // 0: one UB, 1: rows halved over both, 2: columns halved over both
     uint8_t subBlockId = 0;
+};
+template <CO2Layout format = CO2Layout::ROW_MAJOR>
+struct FixpipeParamsArch3510 : FixpipeFields3510 {
     Nz2NdParams params;
 };
 #endif
