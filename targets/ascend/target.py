@@ -90,9 +90,10 @@ def unpack_weight(packed: Array, form: str, stored: TensorType) -> Array:
 
 def open_runner(folder: Path, facts: Mapping[str, Any], threads: int | None) -> Runner:
     """Compile the kernels for the emulator, unless that is done, and load them."""
-    from .runner import EmulatorRunner
+    from .runner import PROFILES, EmulatorRunner
 
-    if not isinstance(facts.get("chip"), str) or not (folder / KERNELS).is_dir():
+    known = isinstance(facts.get("workspace"), dict) and isinstance(facts.get("cores"), dict)
+    if not known or str(facts.get("arch")) not in PROFILES or not (folder / KERNELS).is_dir():
         raise UserError("does not hold AscendC kernels", where=str(folder), fix="compile again")
     return EmulatorRunner(folder / KERNELS, facts)
 
