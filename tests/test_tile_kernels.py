@@ -8,11 +8,12 @@ import pytest
 import tile_hyper
 import tile_plain
 import tile_rows
+import tile_state
 from ascend import needs_compiler
 from tiling import Bench, Case
 
 pytestmark = needs_compiler
-FAMILIES = (*tile_rows.FAMILIES, *tile_plain.FAMILIES, *tile_hyper.FAMILIES)
+FAMILIES = (*tile_rows.FAMILIES, *tile_plain.FAMILIES, *tile_hyper.FAMILIES, *tile_state.FAMILIES)
 CASES: dict[str, Case] = {name: case for family in FAMILIES for name, case in family()}
 
 

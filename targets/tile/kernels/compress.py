@@ -35,7 +35,7 @@ def compress_kv(
         b = task // windows
         before, there = k.read(past, b), k.read(fresh, b)
         number = before // rate + task % windows
-        with k.when(less((number + 1) * rate - 1, before + there)):
+        with k.when(less((number + 1) * rate - 1, before + there)), k.when(less(number, count)):
             pooled = k.vec(parts, cols, name="pooled")
             source = _Slots(k, (1 + back) * rate, rate, cols, width, dtype, (number - back) * rate, before)
             for part in k.loop(parts):

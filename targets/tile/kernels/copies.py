@@ -100,10 +100,11 @@ def append(*, dtype: str, width: int, ring: int, cols: int, stages: int) -> Prog
         row, col = task // parts, task % parts * cols
         b, s = row // length, row % length
         there, before = k.read(fresh, b), k.read(past, b)
-        begins = sub(there, ring + 1) if ring else -1  # tokens behind this one are kept
+        begins = sub(there, ring + 1)  # a ring keeps the tokens behind this one
         wide = cols if width % cols == 0 else least(cols, sub(width, col))
         slot = (before + s) % ring if ring else before + s
-        with k.when(less(s, there)), k.when(less(begins, s)):
+        kept = less(begins, s) if ring else less(slot, slots)  # what has no room is dropped
+        with k.when(less(s, there)), k.when(kept):
             tile = k.vec(1, cols, dtype)
             k.load_into(tile, rows.window(row * width + col, 1, wide, width), fill=None)
             k.store(cache.window((b * slots + slot) * width + col, 1, wide, width), tile)

@@ -15,7 +15,7 @@ CHUNK = 512  # pairs looked at at a time
 
 
 def live_experts(*, k: int, experts: int, rows: int, stages: int) -> Program:
-    """``y [T, k] = chosen [T, k]`` where the token is ``live``, else ``experts``."""
+    """``y [T, k] = chosen [T, k]`` where the token is ``live`` and the expert is one of ours, else ``experts``."""
     kernel = Kernel("live_experts", stages)
     count = kernel.size("T")
     chosen, live = kernel.tensor("chosen", "i32", count, k), kernel.tensor("live", "bool", count)
@@ -24,6 +24,7 @@ def live_experts(*, k: int, experts: int, rows: int, stages: int) -> Program:
         row = task * rows
         tall = least(rows, sub(count, row))
         numbers = kernel.cast(kernel.load(chosen.window(row * k, tall, k, k), rows, k, fill=None), "f32")
+        numbers = kernel.minimum(kernel.where(numbers, "<", 0.0, float(experts), numbers), float(experts))
         alive = kernel.cast(kernel.load(live.window(row, tall, 1, 1), rows, 1, fill=0.0), "f32")
         spread = kernel.copy(alive, kernel.vec(rows, k))
         kernel.store(y.window(row * k, tall, k, k), kernel.where(spread, ">", 0.5, numbers, float(experts)))
