@@ -119,7 +119,10 @@ def test_words(refused: Refused, words: str, parts: list[str]) -> None:
         ("run nowhere --tokens-file no.json", ["no.json: cannot read the file: No such file", "[[1, 2, 3], [4, 5]]"]),
         (f"compile deepseek-v3 --target cpu -o {OUT}", ["deepseek-v3: a released config has no weights"]),
         ("export deepseek-v3 m.onnx", ["deepseek-v3: a released config has no weights", "--no-weights"]),
-        (f"compile deepseek-v3 --target abacus -o {OUT}", ["--target: there is no target 'abacus'; use one of ascend:910b", " cpu"]),
+        (
+            f"compile deepseek-v3 --target abacus -o {OUT}",
+            ["--target: there is no target 'abacus'; use one of ascend:910b", " cpu"],
+        ),
         (
             f"compile deepseek-v3 --target cpu --no-weights -o {OUT} --max-context 999999",
             ["--max-context: 999999 tokens; the model takes 1 to 163840"],

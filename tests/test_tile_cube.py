@@ -128,10 +128,9 @@ def absorbed() -> Cases:
         options = {
             "heads": heads, "rank": rank, "turned": turned, "skip": skip, "top_k": k, "scale": 0.2, "dtype": dtype,
         }  # fmt: skip
-        near = 0.0 if dtype == "f32" else 0.02
-        tiles = [{"rows": 16, "panel": 16, "chunk": 16}]
+        tiles, absolute = [{"rows": 16, "panel": 16, "chunk": 16}], 0.0 if dtype == "f32" else 0.02
         yield f"absorbed_{dtype}", Case(
-            mla_absorbed, options, tiles, ({"B": 2, "S": 3, "T": 37},), inputs, want, 64, near
+            mla_absorbed, options, tiles, ({"B": 2, "S": 3, "T": 37},), inputs, want, 64, absolute
         )
 
 

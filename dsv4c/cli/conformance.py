@@ -12,7 +12,7 @@ from .common import emit_json, json_option, show_table
 @click.option("--op", default="", metavar="NAME", help="Only this kernel op.")
 @json_option
 def conformance_command(target: str, op: str, as_json: bool) -> None:
-    """Execute every kernel op on a target, in f32 and bf16, and compare with the reference."""
+    """Execute every kernel op on a target."""
     from dsv4c.driver.conformance import conformance
 
     rows = list(conformance(target, op))

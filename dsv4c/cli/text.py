@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("path", type=click.Path(path_type=Path), metavar="ARTEFACT|FILE.dsir|FILE.tile")
 @json_option
 def print_command(path: Path, as_json: bool) -> None:
-    """Print the module of an artefact or file as text, or the tile program behind a kernel."""
+    """Print a module, or the program behind a kernel."""
     from dsv4c.artefact import MODULE, Artefact
     from dsv4c.driver.reading import read_module
 

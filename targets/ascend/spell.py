@@ -124,7 +124,8 @@ class _Writer:
             place = f"workspace + GetBlockIdx() * {self.program.workspace} + {ring.offset}"
             self.line(f"GlobalTensor<{kind}> {name};")
             self.line(f"{name}.SetGlobalBuffer((__gm__ {kind}*)({place}), {ring.size * ring.depth});")
-            self.line(f"int64_t {name}_turn = 0;")
+        for counter in sorted({step.name for step in ph.walk(self.part.body) if isinstance(step, ph.Tick)}):
+            self.line(f"int64_t {counter} = 0;")
         self.line("TPipe pipe;")
         for scope in sorted({b.scope for b in self.part.buffers if b.address >= 0}):
             self._scope(scope)
@@ -163,9 +164,10 @@ class _Writer:
                 case ph.Barrier():
                     self.line(f"PipeBarrier<PIPE_{step.pipe}>();")
                 case ph.CrossSet():
-                    self.line(f"CrossCoreSetFlag<2, PIPE_{step.pipe}>({step.number});")
+                    self.line(f"CrossCoreSetFlag<{step.mode}, PIPE_{step.pipe}>({step.number});")
                 case ph.CrossWait():
-                    self.line(f"CrossCoreWaitFlag<2>({step.number});")
+                    pipe = "" if step.pipe == "S" else f", PIPE_{step.pipe}"
+                    self.line(f"CrossCoreWaitFlag<{step.mode}{pipe}>({step.number});")
                 case ph.Tick():
                     self.line(f"++{step.name};")
                 case ph.Get():

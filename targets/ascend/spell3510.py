@@ -9,7 +9,7 @@ from dsv4c.ir.types import BITS
 
 from ..tile.logical import Window
 from ..tile.physical import Instr, Region
-from ..tile.scalar import Int
+from ..tile.scalar import Int, Scalar, mul
 
 
 class Writer(Protocol):
@@ -80,6 +80,27 @@ def _fixpipe(w: Writer, i: Instr) -> list[str]:
     return _drain(w, src, w.gm(dst), f"{kind}, float, CFG_ROW_MAJOR", sizes, _number(i, "rows"), cast)
 
 
+def _fixpipe_ub(w: Writer, i: Instr) -> list[str]:
+    """Into the UB of the group's vector core."""
+    dst, src = _operands(i)
+    (rows, pitch), (cols, _) = dst.dims
+    sizes = str(rows), str(cols), str(pitch)
+    return _drain(w, src, w.at(dst), "float, float, CFG_ROW_MAJOR_UB", sizes, _number(i, "rows"), "NoQuant")
+
+
+def _copy_nz(w: Writer, i: Instr) -> list[str]:
+    """UB to L1, a column of fractals at a time."""
+    dst, src = _operands(i)
+    (rows, pitch), (cols, _) = src.dims
+    c0, column = 256 // BITS[dst.dtype], Scalar("var", (), "column")
+    to, of = w.at(dst.at(mul(column, rows * c0), (1, 1))), w.at(src.at(mul(column, c0), (1, 1)))
+    params = f"DataCopyParams({rows}, 1, {pitch // c0 - 1}, 0)"
+    return [
+        f"for (int64_t column = 0; column < {cols // c0}; ++column) {{", f"    DataCopy({to}, {of}, {params});", "}",
+    ]  # fmt: skip
+
+
 SPELLING: Mapping[str, Callable[[Writer, Instr], list[str]]] = {
-    "load_nz": _load_nz, "load_nz_turned": _load_nz_turned, "fixpipe_3510": _fixpipe,
+    "load_nz": _load_nz, "load_nz_turned": _load_nz_turned, "fixpipe_3510": _fixpipe, "fixpipe_ub": _fixpipe_ub,
+    "copy_nz": _copy_nz,
 }  # fmt: skip

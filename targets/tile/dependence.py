@@ -60,8 +60,8 @@ def meet(first: Use, later: Use, place: Place, distance: int) -> bool:
         # Stores to one tensor go to different places: a kernel writes each element once.
         return first.tensor == later.tensor != "" and first.writes != later.writes
     a, b = first.region, later.region
-    if a.buffer.scope != b.buffer.scope:
-        return False
+    if a.buffer.scope != b.buffer.scope or a.buffer.shared or b.buffer.shared:
+        return False  # what both cores reach is kept in order by flags between them
     if a.buffer is not b.buffer:
         return _overlap(a.buffer, b.buffer)
     if isinstance(a.turn, int) and isinstance(b.turn, int) and a.turn != b.turn:

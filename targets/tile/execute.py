@@ -16,7 +16,7 @@ from dsv4c.ir.types import DTYPES
 from . import physical as ph
 from .interpret import OutOfBoundsError
 from .logical import Tensor, Window
-from .scalar import Int, evaluate, names
+from .scalar import Int, evaluate
 
 Array = np.ndarray[Any, Any]
 POISON = 0xFB  # a NaN in every float dtype
@@ -47,8 +47,9 @@ def run(
         for core in range(cores):
             rings = {r.tensor.name: np.zeros(r.size * r.depth, DTYPES[r.tensor.dtype]) for r in program.rings}
             flags: dict[int, int] = {}
+            memory = {scope: np.full(size, POISON, np.uint8) for scope, size in scopes.items()}
             running = [
-                _Core(scopes, {**flats, **rings}, dict(sizes), core, cores, flags).block(part.body)
+                _Core(memory, {**flats, **rings}, dict(sizes), core, cores, flags).run(part.body)
                 for part in program.parts
             ]
             _alternate(running, program.name)
@@ -78,11 +79,16 @@ class DeadlockError(Exception):
 
 class _Core:
     def __init__(
-        self, scopes: Mapping[str, int], arrays: Mapping[str, Array], env: dict[str, int], core: int, cores: int,
+        self, memory: Mapping[str, Array], arrays: Mapping[str, Array], env: dict[str, int], core: int, cores: int,
         flags: dict[int, int],
     ) -> None:  # fmt: skip
-        self.memory = {scope: np.full(size, POISON, np.uint8) for scope, size in scopes.items()}
-        self.arrays, self.env, self.core, self.cores, self.flags = arrays, env, core, cores, flags
+        self.memory, self.arrays, self.env, self.core, self.cores = memory, arrays, env, core, cores
+        self.flags = flags
+
+    def run(self, body: tuple[ph.Step, ...]) -> Iterator[bool]:
+        """The whole program; counters of channels start at 0."""
+        self.env.update({step.name: 0 for step in ph.walk(body) if isinstance(step, ph.Tick)})
+        yield from self.block(body)
 
     def block(self, body: tuple[ph.Step, ...]) -> Iterator[bool]:
         """Gives True where the core let the other one go on, False where it still waits."""
@@ -98,7 +104,7 @@ class _Core:
                 case ph.Instr():
                     self._instr(step)
                 case ph.Tick():
-                    self.env[step.name] = self.env.get(step.name, 0) + 1
+                    self.env[step.name] += 1
                 case ph.CrossSet():
                     self.flags[step.number] = self.flags.get(step.number, 0) + 1
                     yield True
@@ -133,9 +139,7 @@ class _Core:
         return np.lib.stride_tricks.as_strided(flat, shape, [s * kind.itemsize for s in strides])
 
     def window(self, w: Window) -> Array:
-        """The elements, as a view; a ring's counter starts at 0."""
-        for name in names(w.offset) - self.env.keys():
-            self.env[name] = 0
+        """The elements, as a view."""
         flat = self.arrays[w.tensor.name]
         offset, rows, cols, pitch = (evaluate(x, self.env) for x in (w.offset, w.rows, w.cols, w.pitch))
         if rows <= 0 or cols <= 0 or offset < 0 or offset + (rows - 1) * pitch + cols > flat.size:
@@ -258,4 +262,5 @@ class _Core:
         acc = srcs[0].reshape(-1, rows, 16).transpose(1, 0, 2).reshape(rows, -1)
         dst[...] = acc[: dst.shape[0], : dst.shape[1]]
 
-    _load_nz, _load_nz_turned, _fixpipe_3510 = _load_b, _load_b_turned, _fixpipe
+    _load_nz, _load_nz_turned, _fixpipe_3510, _fixpipe_ub = _load_b, _load_b_turned, _fixpipe, _fixpipe
+    _copy_nz = _nd2nz

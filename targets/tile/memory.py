@@ -15,15 +15,18 @@ class CapacityError(Exception):
 
 
 def assign(body: Sequence[Step], buffers: Sequence[Buffer], homes: Mapping[Buffer, str], chip: Chip) -> None:
-    """Give every buffer its address, larger ones first; CapacityError where a scope is too small."""
+    """Give every buffer its address, larger ones first; shared ones have theirs. CapacityError where a scope is too
+    small.
+    """
     lives = _lives(body, homes)
     for scope in sorted({b.scope for b in buffers}):
         placed: list[Buffer] = []
-        mine = [b for b in buffers if b.scope == scope and b in lives]
+        fixed = [b for b in buffers if b.scope == scope and b.shared]
+        mine = [b for b in buffers if b.scope == scope and b in lives and not b.shared]
         for buffer in sorted(mine, key=lambda b: (-b.total, lives[b])):
-            buffer.address = _free(buffer, [p for p in placed if _meet(lives[p], lives[buffer])])
+            buffer.address = _free(buffer, fixed + [p for p in placed if _meet(lives[p], lives[buffer])])
             placed.append(buffer)
-        need = max((b.address + b.total for b in mine), default=0)
+        need = max((b.address + b.total for b in mine + fixed), default=0)
         if need > chip.scopes[scope]:
             raise CapacityError(f"{need} bytes of {scope} where {chip.name} has {chip.scopes[scope]}")
 

@@ -15,13 +15,17 @@ Access = tuple[str, int, int]  # scope, and the bytes [from, to) in it
 
 @dataclass(eq=False)
 class Buffer:
-    """On-chip memory: ``size`` bytes in each of ``stages`` copies, in ``scope``; ``address`` is given at the end."""
+    """On-chip memory: ``size`` bytes in each of ``stages`` copies, in ``scope``; ``address`` is given at the end.
+
+    ``shared`` memory is reached by both cores of a group, in an order that flags between them keep.
+    """
 
     name: str
     scope: str
     size: int
     stages: int = 1
     address: int = -1
+    shared: bool = False
 
     @property
     def total(self) -> int:
@@ -135,17 +139,23 @@ class Barrier:
 
 @dataclass(frozen=True)
 class CrossSet:
-    """The other core of the group is told, under a number, that all this pipe began is done; it counts."""
+    """The other core of the group is told, under a number, that all this pipe began is done; it counts.
+
+    ``mode`` 2 tells all on the other side, 4 one vector core or its cube core.
+    """
 
     pipe: str
     number: int
+    mode: int = 2
 
 
 @dataclass(frozen=True)
 class CrossWait:
-    """The core issues nothing more until the other has told it once more."""
+    """The pipe begins nothing more until the other core has told this one once more; the scalar unit issues nothing."""
 
     number: int
+    pipe: str = "S"
+    mode: int = 2
 
 
 @dataclass(frozen=True)

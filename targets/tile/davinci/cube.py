@@ -39,7 +39,7 @@ def declare(s: Scope, d: Declare) -> None:
 def load(s: Scope, ld: Load) -> None:
     """Rows of a window as fractals; a partial tile is cleared first, so that what is multiplied is defined."""
     tile, src = ld.dst.tile, ld.src
-    dst, c0 = _all(s, ld.dst.tile), depth(tile.dtype)
+    dst, c0 = whole(s, ld.dst.tile), depth(tile.dtype)
     if ld.dst.rows != tile.rows:  # some rows of a tile that was cleared
         rows = dst.at(mul(ld.dst.row, c0), (up(tile.cols, c0) // c0, tile.rows * c0), (ld.dst.rows * c0, 1))
         _fractals(s, rows, src, tile.rows)
@@ -61,10 +61,11 @@ def clear(s: Scope, c: Compute) -> None:
     """An operand that is 0 everywhere, whose rows are loaded one by one."""
     if c.op != "copy" or c.srcs != (0.0,):
         raise IllegalError(f"{c.op} on a matrix tile")
-    s.emit("clear", "MTE2", (_all(s, c.dst.tile),), ())
+    s.emit("clear", "MTE2", (whole(s, c.dst.tile),), ())
 
 
-def _all(s: Scope, tile: Tile) -> Region:
+def whole(s: Scope, tile: Tile) -> Region:
+    """All of an operand or a sum, as a line."""
     buffer, turn = s.tiles[tile]
     return Region(buffer, tile.dtype, 0, ((buffer.size * 8 // BITS[tile.dtype], 1),), turn)
 
@@ -94,15 +95,16 @@ def _product(s: Scope, m: Mma, i: Int, turn: Int, step: int) -> None:
     x = Region(left, a.dtype, 0, ((a.rows * step, 1),), turn)
     w = Region(right, a.dtype, 0, ((n * step, 1),), turn)
     arch = ARCHITECTURES[s.chip.arch]
-    arch.load_left(s, x, _all(s, a).line(a.rows * step, mul(i, step * a.rows)), a.rows, step)
+    arch.load_left(s, x, whole(s, a).line(a.rows * step, mul(i, step * a.rows)), a.rows, step)
     if m.turned:
-        from_b = _all(s, b).at(add(mul(i, step * c0), mul(m.turned[0], b.rows)), (n // c0, b.rows * c0), (step * c0, 1))
+        first = add(mul(i, step * c0), mul(m.turned[0], b.rows))
+        from_b = whole(s, b).at(first, (n // c0, b.rows * c0), (step * c0, 1))
         arch.load_right_turned(s, w, from_b, b.rows, step, n)
     else:
-        arch.load_right(s, w, _all(s, b).line(n * step, mul(i, step * n)), n, step)
-    acc = _all(s, m.acc.tile)
-    first = both(m.first, same(i, 0))
-    s.emit("mmad", "M", (acc,), (x, w, acc), m=a.rows, n=n, k=step, first=first, left=arch.LEFT)
+        arch.load_right(s, w, whole(s, b).line(n * step, mul(i, step * n)), n, step)
+    acc = whole(s, m.acc.tile)
+    begins = both(m.first, same(i, 0))
+    s.emit("mmad", "M", (acc,), (x, w, acc), m=a.rows, n=n, k=step, first=begins, left=arch.LEFT)
 
 
 def _step(s: Scope, m: int, n: int, k: int, dtype: str) -> int:
@@ -121,9 +123,9 @@ def store(s: Scope, st: Store) -> None:
 
 def drain(s: Scope, tile: Tile, dst: Window) -> None:
     """A sum to a window of global memory."""
-    ARCHITECTURES[s.chip.arch].drain(s, dst, _all(s, tile), tile.rows)
+    ARCHITECTURES[s.chip.arch].drain(s, dst, whole(s, tile), tile.rows)
 
 
 def stage(s: Scope, tile: Tile, src: Window) -> None:
     """A whole window to an operand."""
-    _fractals(s, _all(s, tile), src, tile.rows)
+    _fractals(s, whole(s, tile), src, tile.rows)

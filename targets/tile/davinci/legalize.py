@@ -3,46 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from .. import logical as ir
 from ..chip import Chip
 from ..memory import CapacityError, assign
 from ..physical import Part, Program, Ring
 from ..sync import synchronised
-from . import cube, move, reduce, vector
+from . import cube, direct, move, reduce, vector
 from .channel import credits, rings_of, send, without_unused
 from .scope import IllegalError, Scope
 
 
 def legalize(program: ir.Program, chip: Chip) -> Program:
     """The program for this chip, with addresses and synchronisation; Illegal where it cannot run there."""
+    body = direct.separated(program.body) if chip.facts["channels"] == "direct" else program.body
+    program = replace(program, body=body)
     statements = list(_walk(program.body))
     tiles = [x.tile for x in statements if isinstance(x, ir.Declare)]
     cores = [core for core, vec in (("AIC", False), ("AIV", True)) if vec in {tile.kind == "vec" for tile in tiles}]
-    rings = rings_of(statements)
-    parts = tuple(_shared(program, chip, core, rings) for core in cores)
+    rings = rings_of(statements) if chip.facts["channels"] == "memory" else {}
+    slots = direct.slots_of(statements) if chip.facts["channels"] == "direct" else {}
+    parts = tuple(_shared(program, chip, core, rings, slots) for core in cores)
     return Program(program.name, chip.name, chip.arch, program.tensors, program.sizes, parts, tuple(rings.values()))
 
 
-def _shared(program: ir.Program, chip: Chip, core: str, rings: Mapping[str, Ring]) -> Part:
+def _shared(
+    program: ir.Program, chip: Chip, core: str, rings: Mapping[str, Ring], slots: Mapping[str, direct.Slots]
+) -> Part:
     """One core's part; where its products do not fit L0 side by side, each gets less of it."""
     for shares in (1, 2, 4):
         try:
-            return _part(program, chip, core, shares, rings)
+            return _part(program, Scope(chip, core, shares, rings=rings, slots=slots))
         except (CapacityError, IllegalError):
             if core == "AIV" or shares == 4:
                 raise
     raise AssertionError
 
 
-def _part(program: ir.Program, chip: Chip, core: str, shares: int, rings: Mapping[str, Ring]) -> Part:
-    s = Scope(chip, core, shares, rings=rings)
+def _part(program: ir.Program, s: Scope) -> Part:
+    s.buffers += [each.buffer for each in s.slots.values()]
+    s.homes.update({each.buffer: "" for each in s.slots.values()})
     _block(s, program.body)
     (body,) = s.blocks
-    opened, closed = credits(s)
+    opened, closed = direct.credits(s) if s.slots else credits(s)
     steps = without_unused((*s.prologue, *opened, *body, *closed))
-    assign(steps, s.buffers, s.homes, chip)
-    return Part(core, tuple(s.buffers), synchronised(steps, chip))
+    direct.check(s.slots, steps)
+    assign(steps, s.buffers, s.homes, s.chip)
+    return Part(s.core, tuple(s.buffers), synchronised(steps, s.chip))
 
 
 def _walk(body: tuple[ir.Statement, ...]) -> list[ir.Statement]:
@@ -55,8 +63,11 @@ def _walk(body: tuple[ir.Statement, ...]) -> list[ir.Statement]:
 
 
 def _block(s: Scope, body: tuple[ir.Statement, ...]) -> None:
-    for statement in body:
+    ends = direct.last_uses(body) if s.slots else {}
+    for number, statement in enumerate(body):
         _statement(s, statement)
+        for channel in ends.get(number, ()):
+            direct.release(s, channel)
 
 
 def _core_of(x: ir.Statement) -> str:
@@ -114,4 +125,4 @@ def _statement(s: Scope, x: ir.Statement) -> None:
         case ir.Mma():
             cube.mma(s, x)
         case ir.Chan():
-            send(s, x)
+            (direct.send if s.slots else send)(s, x)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from dsv4c.ir.types import BITS
 
@@ -13,6 +14,9 @@ from ..chip import Chip
 from ..logical import Piece, Tile
 from ..physical import Buffer, Get, If, Instr, Loop, Place, Region, Ring, Step, Value
 from ..scalar import Int, add, mul, var
+
+if TYPE_CHECKING:
+    from .direct import Slots
 
 BLOCK = 32  # bytes: the unit of on-chip addresses and of strides
 REPEAT = 256  # bytes that one repeat of a vector instruction takes
@@ -50,7 +54,8 @@ class Scope:
     turns: list[Int] = field(default_factory=list)
     prologue: list[Step] = field(default_factory=list)
     constants: dict[tuple[object, ...], Region] = field(default_factory=dict)
-    rings: Mapping[str, Ring] = field(default_factory=dict)
+    rings: Mapping[str, Ring] = field(default_factory=dict)  # channels through global memory
+    slots: Mapping[str, Slots] = field(default_factory=dict)  # channels from core to core
     _numbers: int = 0
 
     def fresh(self, stem: str) -> str:
