@@ -60,11 +60,6 @@ SIZES = ((1, 1, 40, 9), (3, 1, 300, 70), (2, 7, 64, 16), (2, 30, 150, 37))
 LONG = tuple({"B": b, "S": s, "T": t, "N": n} for b, s, t, n in SIZES)
 
 
-def upto(name: str) -> Draw:
-    """Numbers below a dimension."""
-    return lambda g, shape, dims: g.integers(0, dims[name], shape)
-
-
 def below(limit: int) -> Draw:
     """Numbers below a limit."""
     return lambda g, shape, dims: g.integers(0, limit, shape)

@@ -8,7 +8,7 @@ from itertools import count
 
 from . import logical as ir
 from .logical import Operand, Piece, Tensor, Tile, Window
-from .scalar import Int, Scalar, less, var
+from .scalar import Int, Scalar, var
 
 BLOCK = 8  # columns of f32 or i32 that begin a block on every chip
 STORAGE = ("bf16", "f16")  # moved and cast, never computed with
@@ -305,7 +305,3 @@ class Kernel:
         way = "up" if src.tile.kind == "vec" else "down"
         self._add(ir.Chan(f"{way}_{src.rows}x{src.cols}_{src.dtype}", dst, src, self.stages))
         return dst
-
-    def is_first(self, counter: Int) -> Int:
-        """1 in a loop's first turn."""
-        return less(counter, 1)

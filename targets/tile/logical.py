@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from .scalar import Int, Scalar, add, least, mul, sub
 
 WHOLE = 16  # columns that are whole blocks in every dtype on every chip
-ROLES = ("in", "out", "inout")
 UNARY = ("exp", "ln", "sqrt", "abs", "copy")
 BINARY = ("add", "sub", "mul", "div", "max", "min")
 COMPARE = ("<", ">", "<=", ">=", "==", "!=")
