@@ -257,6 +257,14 @@ LATE["late_ub"] = """
     ),
 )
 LATE_KINDS["late_ub"] = "MIX_AIC_1_2"
+LATE["late_nz"] = cube(
+    "half",
+    (16, 32, 32),
+    load_a2=A2_3510,
+    fix="""FixpipeParamsArch3510<CO2Layout::NZ> f3; f3.nSize = N; f3.mSize = M; f3.srcStride = M; f3.dstStride = M * 16;
+    f3.quantPre = QuantMode_t::F322F16; Fixpipe<half, float, CFG_NZ>(global<half>(c), c1, f3);""",
+)
+LATE_KINDS["late_nz"] = "AIC_ONLY"
 # Each vector core puts one operand into L1; the cube core waits for both, each by a flag of its own.
 LATE["late_l1"] = """
     LocalTensor<half> a1(TPosition::A1, 0, 256), b1(TPosition::B1, 512, 256);
@@ -414,6 +422,9 @@ def test_late_chip(late: Library, mode: tuple[str, int]) -> None:
     a, b, c = matrix("half", (16, 16), 1), matrix("half", (16, 16), 2), np.zeros((16, 16), np.float32)
     launch(late, "late_l1", a, b, Unwritten(c), mode=mode)
     np.testing.assert_allclose(c, product(a, b.T), atol=1e-4)
+    a, b, h = matrix("half", (16, 32), 1), matrix("half", (32, 32), 2), np.zeros((2, 16, 16), np.float16)
+    launch(late, "late_nz", a, b, Unwritten(h), mode=mode)
+    np.testing.assert_allclose(h.transpose(1, 0, 2).reshape(16, 32), product(a, b.T), rtol=1e-3, atol=1e-2)
 
 
 def test_convolution(library: Library) -> None:

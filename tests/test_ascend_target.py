@@ -16,25 +16,29 @@ from dsv4c.driver.compile import compile_model
 from dsv4c.driver.conformance import conformance
 from dsv4c.driver.verify import verify_artefact
 from dsv4c.errors import UserError
+from dsv4c.targets.ascend.target import PACKAGE
+from dsv4c.targets.tile.chip import chip_names, load_chip
 
 ROOT = Path(__file__).resolve().parents[1]
-CHECKPOINTS = {
-    "v4": ROOT / "examples/tiny-v4",
-    "v32": ROOT / "tests/data/tiny-v32",
-    "odd": ROOT / "tests/data/tiny-v4-odd",
+TINY = ROOT / "examples/tiny-v4"
+CHIP, LATE = "ascend:910b3", "ascend:950pr"
+COMPILED = {
+    "v4": (TINY, CHIP),
+    "v32": (ROOT / "tests/data/tiny-v32", CHIP),
+    "odd": (ROOT / "tests/data/tiny-v4-odd", CHIP),
+    "v4 on 950": (TINY, LATE),
 }
-CHIP = "ascend:910b3"
 
 
 @pytest.fixture(scope="module")
 def artefacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """One artefact a model."""
+    """One artefact a model and chip."""
     out = tmp_path_factory.mktemp("ascend")
-    return {name: compile_model(str(path), out / name, target=CHIP) for name, path in CHECKPOINTS.items()}
+    return {name: compile_model(str(path), out / name, target=chip) for name, (path, chip) in COMPILED.items()}
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", list(CHECKPOINTS))
+@pytest.mark.parametrize("name", ["v4", "v32", "odd"])
 def test_every_function_agrees_with_the_reference(name: str, artefacts: dict[str, Path]):
     rows = verify_artefact(artefacts[name])
     assert [f"{row.name}: {row.error}" for row in rows if row.status != "ok"] == []
@@ -42,20 +46,24 @@ def test_every_function_agrees_with_the_reference(name: str, artefacts: dict[str
 
 
 @needs_compiler
-def test_tokens_are_those_of_transformers(artefacts: dict[str, Path]):
-    peer = json.loads((CHECKPOINTS["v4"] / "tokens.json").read_text())
-    assert dsv4c.load(artefacts["v4"]).generate(peer["prompt"], 16) == peer["new"][:16]
+@pytest.mark.parametrize("name", ["v4", "v4 on 950"])
+def test_tokens_are_those_of_transformers(name: str, artefacts: dict[str, Path]):
+    peer = json.loads((TINY / "tokens.json").read_text())
+    assert dsv4c.load(artefacts[name]).generate(peer["prompt"], 16) == peer["new"][:16]
 
 
 def test_same_bytes_twice(artefacts: dict[str, Path], tmp_path: Path):
-    again = compile_model(str(CHECKPOINTS["v4"]), tmp_path / "again", target=CHIP)
+    again = compile_model(str(TINY), tmp_path / "again", target=CHIP)
     first = {p.relative_to(artefacts["v4"]): p.read_bytes() for p in sorted(artefacts["v4"].rglob("*")) if p.is_file()}
     assert {p.relative_to(again): p.read_bytes() for p in sorted(again.rglob("*")) if p.is_file()} == first
 
 
-@pytest.mark.parametrize("preset", ["deepseek-v4-pro", "deepseek-v4-flash", "deepseek-v3.2", "deepseek-v3"])
-def test_released_models_fit_the_chip(preset: str, tmp_path: Path):
-    out = compile_model(preset, tmp_path / "out", target=CHIP, weights=False)
+@pytest.mark.parametrize(
+    ("preset", "chip"),
+    [*((f"deepseek-{name}", CHIP) for name in ("v4-pro", "v4-flash", "v3.2", "v3")), ("deepseek-v4-pro", LATE)],
+)
+def test_released_models_fit_the_chip(preset: str, chip: str, tmp_path: Path):
+    out = compile_model(preset, tmp_path / "out", target=chip, weights=False)
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["target"]["facts"]["expanded"] == []
     assert len(list((out / "kernels").glob("*.cpp"))) == manifest["target"]["facts"]["kernels"]
@@ -65,7 +73,7 @@ def test_released_models_fit_the_chip(preset: str, tmp_path: Path):
 def test_the_folder_is_a_program_without_python(artefacts: dict[str, Path], tmp_path: Path):
     folder = shutil.copytree(artefacts["v4"], tmp_path / "out")
     subprocess.run(["make", "-j2", "emulate"], cwd=folder, check=True, capture_output=True)
-    peer = json.loads((CHECKPOINTS["v4"] / "tokens.json").read_text())
+    peer = json.loads((TINY / "tokens.json").read_text())
     words = ["./run_emulated", "--tokens", ",".join(map(str, peer["prompt"])), "--new", "4"]
     done = subprocess.run(words, cwd=folder, check=True, capture_output=True, text=True, env={"PATH": ""})
     assert done.stdout == ",".join(map(str, peer["new"][:4])) + "\n"
@@ -98,3 +106,12 @@ def test_conformance(op: str):
 def test_conformance_refuses_an_op_without_cases():
     with pytest.raises(UserError, match=r"no op 'nosuch'.*rms_norm"):
         list(conformance(CHIP, "nosuch"))
+
+
+@pytest.mark.parametrize("name", chip_names(PACKAGE))
+def test_chips_have_sources(name: str):
+    chip = load_chip(PACKAGE, name)
+    assert chip.facts["cores"]["AIV"] == 2 * chip.facts["cores"]["AIC"]
+    others = {key: entry for key, entry in chip.facts.items() if isinstance(entry, dict) and key != "memory"}
+    entries = [*chip.facts["memory"].values(), *others.values()]
+    assert [e for e in entries if not e.get("source")] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,11 @@ import pytest
 from ascend import needs_compiler
 from tiling import Arrays, Bench, Case, Sizes, counts, normal, reference
 
+from dsv4c.targets.ascend.spell import spell
+from dsv4c.targets.tile.build import Kernel
 from dsv4c.targets.tile.chip import load_chip
+from dsv4c.targets.tile.davinci.legalize import legalize
+from dsv4c.targets.tile.davinci.scope import IllegalError
 from dsv4c.targets.tile.kernels import lines, norm
 from dsv4c.targets.tile.kernels.attention import mla_absorbed, sparse_attention
 from dsv4c.targets.tile.kernels.indexer import lightning_indexer
@@ -185,12 +190,32 @@ FAMILIES = (linears, experts, sparse, absorbed, indexers, vectors)
 CASES: dict[str, Case] = {name: case for family in FAMILIES for name, case in family()}
 
 
-@pytest.fixture(scope="session")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory, machine_folder: Path) -> Bench:
     chip = load_chip("dsv4c.targets.ascend", "950pr")
-    return Bench(CASES, tmp_path_factory.mktemp("tile_cube"), tmp_path_factory.mktemp("machine"), chip)
+    return Bench(CASES, tmp_path_factory.mktemp("tile_cube"), machine_folder, chip)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_four_levels(bench: Any, name: str):
     bench.prove(name)
+
+
+def test_what_the_950_does_without(bench: Any):
+    text = "".join(spell(kernel.physical).kernel for kernel in bench.kernels.values())
+    for other in ("PipeBarrier<PIPE_V>", "LoadData2DParams ", "FixpipeParamsV220", "CrossCoreSetFlag<2"):
+        assert other not in text
+    for own in ("LoadData2DParamsV2", "Fixpipe<float, float, TO_UB>", "CrossCoreWaitFlag<4, PIPE_MTE1>"):
+        assert own in text
+    assert {kernel.physical.workspace for kernel in bench.kernels.values()} == {0}
+
+
+def test_two_held_at_the_same_time_are_refused():
+    k = Kernel("held")
+    x, acc = k.vec(16, 16), k.acc(16, 16)
+    k.copy(0.0, x)
+    first, second, third = (k.to_cube(x, "bf16") for _ in range(3))
+    for a, b in ((third, third), (second, third), (first, second)):
+        k.mma(acc, a, b, 1, 16)
+    with pytest.raises(IllegalError, match="up_16x16_bf16: more than two"):
+        legalize(k.done(), load_chip("dsv4c.targets.ascend", "950pr"))

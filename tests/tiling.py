@@ -124,7 +124,7 @@ class Bench:
         for number, texts in enumerate(files):
             path = self.folder / f"kernels{number}.cpp"
             helpers = "namespace {\n" + "".join(HELPERS.values()) + "}\n"
-            path.write_text(f'#include "kernel_operator.h"\n{helpers}' + "\n".join(texts))
+            path.write_text(f'#include "kernel_operator.h"\nusing namespace AscendC;\n{helpers}' + "\n".join(texts))
             paths += [path] if texts else []
         return paths
 

@@ -6,6 +6,7 @@ with automatic synchronisation off, and by the emulator's headers as it is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ UNARY = {"exp": "Exp", "ln": "Ln", "sqrt": "Sqrt", "abs": "Abs"}
 HELPERS = {
     "Least": "__aicore__ inline int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }\n",
     "Most": "__aicore__ inline int64_t Most(int64_t a, int64_t b) { return a > b ? a : b; }\n",
+    "TO_UB": "constexpr FixpipeConfig TO_UB = {CO2Layout::ROW_MAJOR, true};\n",
     "Infinity": "__aicore__ inline float Infinity() { uint32_t bits = 0x7f800000; return *(float*)&bits; }\n",
 }
 
@@ -84,7 +86,7 @@ def _kernel(p: ph.Program) -> str:
 
 
 def _helpers(body: str) -> str:
-    used = [text for name, text in HELPERS.items() if f"{name}(" in body]
+    used = [text for name, text in HELPERS.items() if re.search(rf"\b{name}\b", body)]
     return "namespace {\n" + "".join(used) + "}\n\n" if used else ""
 
 

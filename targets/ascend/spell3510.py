@@ -85,7 +85,7 @@ def _fixpipe_ub(w: Writer, i: Instr) -> list[str]:
     dst, src = _operands(i)
     (rows, pitch), (cols, _) = dst.dims
     sizes = str(rows), str(cols), str(pitch)
-    return _drain(w, src, w.at(dst), "float, float, CFG_ROW_MAJOR_UB", sizes, _number(i, "rows"), "NoQuant")
+    return _drain(w, src, w.at(dst), "float, float, TO_UB", sizes, _number(i, "rows"), "NoQuant")
 
 
 def _copy_nz(w: Writer, i: Instr) -> list[str]:

@@ -1,4 +1,7 @@
-"""Cube instructions of dav-3510: L0A holds fractals column by column (Nz) like L1; one instruction loads a block."""
+"""Cube instructions of dav-3510: L0A holds fractals column by column (Nz) like L1; one instruction loads a block.
+
+Tiles have a multiple of 16 rows, so that no product has m = 1, whose operands lie otherwise.
+"""
 
 from __future__ import annotations
 

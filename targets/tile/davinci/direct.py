@@ -7,7 +7,7 @@ its last use. Only the pipes at either end wait. Slots lie at the start of their
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dsv4c.ir.types import BITS
@@ -152,7 +152,7 @@ def credits(s: Scope) -> tuple[list[Step], list[Step]]:
     return opened, closed
 
 
-def check(slots: Mapping[str, Slots], steps: tuple[Step, ...]) -> None:
+def check(steps: tuple[Step, ...]) -> None:
     """A slot is given back by one pipe, so that no other may use it."""
     for step in walk(steps):
         if isinstance(step, Instr):

@@ -48,7 +48,7 @@ def _part(program: ir.Program, s: Scope) -> Part:
     (body,) = s.blocks
     opened, closed = direct.credits(s) if s.slots else credits(s)
     steps = without_unused((*s.prologue, *opened, *body, *closed))
-    direct.check(s.slots, steps)
+    direct.check(steps)
     assign(steps, s.buffers, s.homes, s.chip)
     return Part(s.core, tuple(s.buffers), synchronised(steps, s.chip))
 

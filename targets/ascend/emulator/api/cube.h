@@ -168,17 +168,20 @@ inline void Fixpipe(const LocalTensor<T>& dst, const LocalTensor<U>& src, const 
 
 #if __NPU_ARCH__ == 3510
 namespace emu_detail {
-template <CO2Layout format>
+// Between columns of fractals dstStride is in elements of T here, and in blocks of 32 bytes in FixpipeParamsV220 (CANN's
+// guide from 2201 to 3510).
+template <typename T, CO2Layout format>
 inline emu::Fix fix_of(const FixpipeParamsArch3510<format>& p) {
+    const bool rows = format == CO2Layout::ROW_MAJOR;
     return {p.nSize,
             p.mSize,
             p.srcStride,
-            int64_t(p.dstStride),
+            rows ? int64_t(p.dstStride) : int64_t(p.dstStride) * int64_t(sizeof(T)) / 32,
             p.params.ndNum,
             p.params.srcNdStride,
             int64_t(p.params.dstNdStride),
             p.reluEn,
-            format == CO2Layout::ROW_MAJOR,
+            rows,
             p.quantPre,
             p.deqScalar,
             p.unitFlag,
@@ -189,12 +192,12 @@ inline emu::Fix fix_of(const FixpipeParamsArch3510<format>& p) {
 template <typename T, typename U, const FixpipeConfig& config = CFG_ROW_MAJOR>
 inline void Fixpipe(const GlobalTensor<T>& dst, const LocalTensor<U>& src,
                     const FixpipeParamsArch3510<config.format>& p, At at = At()) {
-    emu::fixpipe_gm(dst.address(), src.place(), emu::dtype<T>, emu::dtype<U>, emu_detail::fix_of(p), nullptr, at);
+    emu::fixpipe_gm(dst.address(), src.place(), emu::dtype<T>, emu::dtype<U>, emu_detail::fix_of<T>(p), nullptr, at);
 }
 template <typename T, typename U, const FixpipeConfig& config = CFG_ROW_MAJOR>
 inline void Fixpipe(const LocalTensor<T>& dst, const LocalTensor<U>& src, const FixpipeParamsArch3510<config.format>& p,
                     At at = At()) {
-    emu::fixpipe_local(dst.place(), src.place(), emu::dtype<T>, emu::dtype<U>, emu_detail::fix_of(p), nullptr, at);
+    emu::fixpipe_local(dst.place(), src.place(), emu::dtype<T>, emu::dtype<U>, emu_detail::fix_of<T>(p), nullptr, at);
 }
 #endif
 
