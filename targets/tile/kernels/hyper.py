@@ -63,18 +63,21 @@ def hyper_post(*, n: int, width: int, dtype: str, rows: int, cols: int, stages: 
     y, x = k.tensor("y", dtype, count, width), k.tensor("x", dtype, count, n * width)
     post, mix = k.tensor("post", "f32", count, n), k.tensor("mix", "f32", count, n * n)
     out = k.out("out", dtype, count, n * width)
-    for task in k.tasks(ceildiv(count, rows)):
-        row, tall = task * rows, least(rows, sub(count, task * rows))
-        gates, matrix = k.load_all(((post.block(row, rows), rows, n), (mix.block(row, rows), rows, n * n)))
+    parts = -(-width // cols)
+    for task in k.tasks(ceildiv(count, rows) * parts):  # columns too are shared out: one token has work for many cores
+        row, at = task // parts * rows, task % parts * cols
+        tall, wide = least(rows, sub(count, row)), cols if width % cols == 0 else least(cols, sub(width, at))
+        fresh = y.window(row * width + at, tall, wide, width), rows, cols
+        weights = (post.block(row, rows), rows, n), (mix.block(row, rows), rows, n * n)
+        all_of = (*weights, fresh, *_streams(x, row, tall, at, wide, n, rows, cols))
+        gates, matrix, added, *streams = k.load_all(all_of, fill=None)
         gates, matrix = k.transpose(gates), k.transpose(matrix)
-        for at, wide in _columns(k, width, cols):
-            fresh = y.window(row * width + at, tall, wide, width), rows, cols
-            added, *streams = k.load_all((fresh, *_streams(x, row, tall, at, wide, n, rows, cols)), fill=None)
-            for stream in range(n):
-                total = k.mul(added, gates.part(stream).column)
-                for j in range(n):
-                    k.add(total, k.mul(streams[j], matrix.part(j * n + stream).column), out=total)
-                k.store(out.window((row * n + stream) * width + at, tall, wide, n * width), total)
+        totals = [k.mul(added, gates.part(stream).column) for stream in range(n)]
+        for stream, total in enumerate(totals):
+            for j in range(n):
+                k.add(total, k.mul(streams[j], matrix.part(j * n + stream).column), out=total)
+        windows = [out.window((row * n + stream) * width + at, tall, wide, n * width) for stream in range(n)]
+        k.store_all(zip(windows, totals, strict=True))
     return k.done()
 
 
