@@ -6,7 +6,7 @@ import numpy as np
 from tiling import FLOATS, Array, Arrays, Case, Cases, Sizes, counts, normal, reference
 
 from dsv4c.targets.tile.kernels import hyper, route
-from dsv4c.targets.tile.templates.rows import FEW, blocks, row_tiles
+from dsv4c.targets.tile.templates.rows import FEW, blocks, columns, row_tiles
 
 N = 4  # streams
 SITE = {"eps": 1e-6, "hc_eps": 1e-6}
@@ -16,43 +16,62 @@ WIDTHS = (("tiny", 64, (1, 2, 37)), ("flash", 4096, (1, 5)), ("pro", 7168, (3,))
 def sites() -> Cases:
     for label, width, tokens in WIDTHS:
         for dtype in FLOATS:
-            yield f"hyper_pre_{label}_{dtype}", _pre(dtype, width, tokens)
-            yield f"hyper_head_{label}_{dtype}", _head(dtype, width, tokens)
+            for op, outs in (("hyper_pre", (2 + N) * N), ("hyper_head", N)):
+                site = _Site(op, dtype, width, outs)
+                sizes, whole = counts("T", *tokens), N * width
+                options = {"outs": outs, "whole": whole, "dtype": dtype}
+                yield f"hyper_mixes_{outs}_{label}_{dtype}", Case(
+                    hyper.hyper_mixes, options, list(columns(whole, 1024)), sizes,
+                    lambda r, s, site=site: {name: site.inputs(r, s)[name] for name in ("x", "fn")},
+                    lambda a, s, site=site: {"sums": site.sums(a["x"], a["fn"])}, absolute=1e-5,
+                    counts=lambda sums, s, site=site: site.tokens(sums)[: s["T"]],
+                )  # fmt: skip
+                build = hyper.hyper_pre if op == "hyper_pre" else hyper.hyper_head
+                yield f"{op}_{label}_{dtype}", Case(
+                    build, {"n": N, "width": width, "dtype": dtype, **site.attrs}, list(columns(width, 1024)), sizes,
+                    lambda r, s, site=site: site.summed(r, s), site.want, units=40,
+                )  # fmt: skip
 
 
-def _parameters(rng: np.random.Generator, dtype: str, tokens: int, width: int, outs: int, scales: int) -> Arrays:
-    fn = (normal(rng, "f32", outs, N * width) / np.sqrt(N * width)).astype(np.float32)
-    return {
-        "x": normal(rng, dtype, tokens, N * width), "fn": fn, "base": normal(rng, "f32", outs),
-        "scale": normal(rng, "f32", scales),
-    }  # fmt: skip
+class _Site:
+    """Inputs of one of the ops, and what its two kernels write."""
 
+    def __init__(self, op: str, dtype: str, width: int, outs: int) -> None:
+        self.op, self.dtype, self.width, self.outs = op, dtype, width, outs
+        self.attrs = {**SITE, "iterations": 20} if op == "hyper_pre" else SITE
+        self.fn = (normal(np.random.default_rng(5), "f32", outs, N * width) / np.sqrt(N * width)).astype(np.float32)
 
-def _pre(dtype: str, width: int, tokens: tuple[int, ...]) -> Case:
-    attrs = {**SITE, "iterations": 20}
+    def inputs(self, rng: np.random.Generator, s: Sizes) -> Arrays:
+        base, scale = normal(rng, "f32", self.outs), normal(rng, "f32", 1 if self.outs == N else 3)
+        return {"x": normal(rng, self.dtype, s["T"], N * self.width), "fn": self.fn, "base": base, "scale": scale}
 
-    def want(a: Arrays, s: Sizes) -> Arrays:
-        x = a["x"].reshape(1, s["T"], N, width)
-        rows, post, mix = reference("hyper_pre", x, a["fn"], a["base"], a["scale"], **attrs)
-        shapes = {"rows": (rows, width), "post": (post, N), "mix": (mix, N * N)}
-        return {name: value.reshape(s["T"], size) for name, (value, size) in shapes.items()}
+    def summed(self, rng: np.random.Generator, s: Sizes) -> Arrays:
+        a = self.inputs(rng, s)
+        return {"x": a["x"], "sums": self.sums(a["x"], a["fn"]), "base": a["base"], "scale": a["scale"]}
 
-    return Case(
-        hyper.hyper_pre, {"n": N, "width": width, "dtype": dtype, **attrs}, list(blocks(width, FEW, 1024)),
-        counts("T", *tokens), lambda r, s: _parameters(r, dtype, s["T"], width, (2 + N) * N, 3), want, units=40,
-    )  # fmt: skip
+    def sums(self, x: Array, fn: Array) -> Array:
+        """Tokens in lanes."""
+        lanes, part, (tokens, whole) = hyper.LANES, hyper.PART, x.shape
+        padded = np.zeros((-(-tokens // lanes) * lanes, whole))
+        padded[:tokens] = x.astype(np.float64)
+        out = np.zeros((padded.shape[0] // lanes, -(-whole // part), self.outs + hyper.MORE, lanes))
+        for p in range(out.shape[1]):
+            mine = slice(p * part, (p + 1) * part)
+            rows = padded[:, mine].reshape(-1, lanes, padded[:, mine].shape[1])
+            out[:, p, : self.outs] = np.einsum("btk,ok->bot", rows, fn[:, mine].astype(np.float64))
+            out[:, p, self.outs] = (rows * rows).sum(axis=2)
+        return out.reshape(*out.shape[:2], -1).astype(np.float32)
 
+    def tokens(self, sums: Array) -> Array:
+        """Sums with the tokens first; lanes beyond the last token may hold anything."""
+        lanes = sums.reshape(*sums.shape[:2], -1, hyper.LANES).transpose(0, 3, 1, 2)
+        return lanes.reshape(-1, *lanes.shape[2:])
 
-def _head(dtype: str, width: int, tokens: tuple[int, ...]) -> Case:
-    def want(a: Arrays, s: Sizes) -> Arrays:
-        x = a["x"].reshape(1, s["T"], N, width)
-        (rows,) = reference("hyper_head", x, a["fn"], a["base"], a["scale"], **SITE)
-        return {"rows": rows.reshape(s["T"], width)}
-
-    return Case(
-        hyper.hyper_head, {"n": N, "width": width, "dtype": dtype, **SITE}, list(blocks(width, FEW, 1024)),
-        counts("T", *tokens), lambda r, s: _parameters(r, dtype, s["T"], width, N, 1), want, units=40,
-    )  # fmt: skip
+    def want(self, a: Arrays, s: Sizes) -> Arrays:
+        x = a["x"].reshape(1, s["T"], N, self.width)
+        out = reference(self.op, x, self.fn, a["base"], a["scale"], **self.attrs)
+        shapes = {"rows": self.width, "post": N, "mix": N * N}
+        return {name: v.reshape(s["T"], size) for (name, size), v in zip(shapes.items(), out, strict=False)}
 
 
 def posts() -> Cases:

@@ -40,7 +40,8 @@ class Case:
     """A kernel with its options, the sizes to run it with, its inputs and what it should write.
 
     ``units`` are of the last place of an f32 at the magnitude of its row: sums are in another order than the
-    reference's, and exp differs by an ulp between libraries. ``absolute`` is added to that.
+    reference's, and exp differs by an ulp between libraries. ``absolute`` is added to that. ``counts`` takes from
+    a result what is defined.
     """
 
     build: Callable[..., Program]
@@ -51,6 +52,7 @@ class Case:
     want: Callable[[Arrays, Sizes], Arrays]
     units: float = 16
     absolute: float = 0.0
+    counts: Callable[[Array, Sizes], Array] = lambda result, sizes: result
 
 
 Cases = Iterator[tuple[str, Case]]
@@ -139,7 +141,8 @@ class Bench:
                 execute_level(self, name, kernel, arrays, sizes, seed + number)
                 for key, value in want.items():
                     try:
-                        agree(arrays[key].reshape(value.shape), value, case.units, case.absolute)
+                        got, true = (case.counts(x.reshape(value.shape), sizes) for x in (arrays[key], value))
+                        agree(got, true, case.units, case.absolute)
                     except AssertionError as error:
                         raise AssertionError(f"{name} {dict(sizes)}, {level}, {key}: {error}") from None
 

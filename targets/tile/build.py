@@ -133,6 +133,12 @@ class Kernel:
         self._staged(src)
         self._add(ir.Store(dst, src))
 
+    def store_all(self, pairs: Iterable[tuple[Window, Piece]]) -> None:
+        """As ``store``; all are cast before the first is on its way, so that one signal may tell that they are done."""
+        cast = [(w, p if p.dtype == w.tensor.dtype else self.cast(p, w.tensor.dtype)) for w, p in pairs]
+        for window, piece in cast:
+            self.store(window, piece)
+
     def read(self, src: Tensor, offset: Int) -> Scalar:
         """An integer from memory, for addresses and loop counts."""
         name = f"{src.name}{next(self._numbers)}"

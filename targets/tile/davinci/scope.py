@@ -141,6 +141,10 @@ class Scope:
             whole = piece.rows == 1 and piece.cols == piece.tile.cols != 1  # then padding is computed along
             count = up(piece.cols, 8) if whole else piece.rows * piece.cols
             return Region(buffer, piece.dtype, offset, ((count, 1),), turn)
+        if piece.cols != piece.tile.cols:  # the same elements in other rows, which leave no gaps either
+            pitch = piece.cols
+            if pitch % per_block(piece.dtype):
+                raise IllegalError(f"{piece.tile.name}: rows of {pitch} do not begin blocks")
         return Region(buffer, piece.dtype, offset, ((piece.rows, pitch), (pitch, 1)), turn)
 
     def whole(self, tile: Tile) -> Region:

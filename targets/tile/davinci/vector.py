@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from ..logical import Cast, Compress, Compute, Iota, Operand, Piece, Where
 from ..physical import Region
 from ..scalar import Scalar, mul
-from .scope import LANES, MOST_REPEATS, MOST_STRIDE, IllegalError, Scope, per_block, up
+from .scope import LANES, MOST_REPEATS, MOST_STRIDE, IllegalError, Scope, up
 
 WITH_NUMBER = {"add": "adds", "mul": "muls", "max": "maxs", "min": "mins"}
 BLOCK_LANES = 8  # f32 of a block
@@ -41,7 +41,7 @@ def _unary(s: Scope, op: str, dst: Region, shape: tuple[int, int], src: Operand)
     elif op == "copy":
         spread(s, dst, shape, src)
     else:
-        s.emit(op, "V", (flat(dst),), (flat(s.region(src)),))
+        s.emit(op, "V", (flat(dst),), (line_of(s, src, shape, dst.count),))
 
 
 def flat(region: Region) -> Region:
@@ -55,12 +55,11 @@ def _number_last(s: Scope, op: str, dst: Region, shape: tuple[int, int], a: Piec
     if op == "sub" and isinstance(b, float):
         op, b = "add", -b
     if op in WITH_NUMBER or op == "shift_right":
-        full = materialised(s, a, shape)
-        s.emit(WITH_NUMBER.get(op, op), "V", (flat(dst),), (flat(full),), value=b)
+        s.emit(WITH_NUMBER.get(op, op), "V", (flat(dst),), (line_of(s, a, shape, dst.count),), value=b)
         return
     number = s.temp(dst.count, dst.dtype)
     s.emit("duplicate", "V", (number,), (), value=b)
-    s.emit(op, "V", (flat(dst),), (flat(materialised(s, a, shape)), number))
+    s.emit(op, "V", (flat(dst),), (line_of(s, a, shape, dst.count), number))
 
 
 def _number_first(s: Scope, op: str, dst: Region, shape: tuple[int, int], a: float | Scalar, b: Piece) -> None:
@@ -69,41 +68,42 @@ def _number_first(s: Scope, op: str, dst: Region, shape: tuple[int, int], a: flo
         return
     number = s.temp(dst.count, dst.dtype)
     s.emit("duplicate", "V", (number,), (), value=a)
-    s.emit(op, "V", (flat(dst),), (number, flat(materialised(s, b, shape))))
+    s.emit(op, "V", (flat(dst),), (number, line_of(s, b, shape, dst.count)))
 
 
-def materialised(s: Scope, a: Piece, shape: tuple[int, int]) -> Region:
-    """A piece in full shape; rows and columns are spread into new memory."""
-    region = s.region(a)
-    if a.shape == shape or (1 in shape and region.count == shape[0] * shape[1]):
-        return region
-    rows, cols = shape
-    width = up(cols, per_block(a.dtype))
-    full = s.temp(rows * width, a.dtype).at(0, (rows, width), (width, 1))
+def _alike(a: Piece, shape: tuple[int, int]) -> bool:
+    """Whether a piece has as many elements, in the same order; rows and columns are."""
+    return a.shape == shape or (1 in shape and a.rows * a.cols == shape[0] * shape[1])
+
+
+def line_of(s: Scope, a: Piece, shape: tuple[int, int], count: int) -> Region:
+    """A piece in full shape as a line of ``count`` elements, padding included; what is smaller is spread."""
+    if not _alike(a, shape):
+        return flat(_spread_out(s, a, shape, count))
+    region = flat(s.region(a))
+    return region.line(count) if 1 in shape else region  # a row's padding and a column's are defined
+
+
+def _spread_out(s: Scope, a: Piece, shape: tuple[int, int], count: int) -> Region:
+    """New memory of ``count`` elements, in rows if there are several, that holds a row, a column or a number."""
+    full, pitch = s.temp(count, a.dtype), count // shape[0]
+    full = full if 1 in shape else full.at(0, (shape[0], pitch), (pitch, 1))
     spread(s, full, shape, a)
     return full
 
 
 def binary(s: Scope, op: str, dst: Region, shape: tuple[int, int], left: Piece, right: Piece) -> None:
-    """Two pieces, of which one may be a row or a column of the other's shape."""
-    a, b = s.region(left), s.region(right)
-    if a.count == b.count == dst.count:
-        s.emit(op, "V", (flat(dst),), (flat(a), flat(b)))
-    elif b.count == 1 and a.count == dst.count:
-        for d, x, y in _along(dst, flat(a), brcb(s, right)):
+    """Two pieces, each of full shape, a row, a column or a number."""
+    if not _alike(left, shape) and op in WITH_NUMBER and (_alike(right, shape) or left.shape == (1, 1)):
+        left, right = right, left  # these may be swapped: add, mul, max, min
+    if _alike(right, shape):
+        s.emit(op, "V", (flat(dst),), (line_of(s, left, shape, dst.count), line_of(s, right, shape, dst.count)))
+    elif right.shape == (1, 1):
+        for d, x, y in _along(flat(dst), line_of(s, left, shape, dst.count), brcb(s, right)):
             s.emit(op, "V", (d,), (x, y))
-    elif 1 in shape:
-        s.emit(op, "V", (flat(dst),), (flat(materialised(s, left, shape)), flat(materialised(s, right, shape))))
-    elif left.shape == shape:
-        _against(s, op, dst, a, right)
-    elif right.shape == shape and op in ("add", "mul", "max", "min"):
-        _against(s, op, dst, b, left)
     else:
-        full = materialised(s, left, shape)
-        if right.shape == shape:
-            s.emit(op, "V", (flat(dst),), (flat(full), flat(b)))
-        else:
-            _against(s, op, dst, full, right)
+        full = s.region(left) if _alike(left, shape) else _spread_out(s, left, shape, dst.count)
+        _against(s, op, dst, full, right)
 
 
 def _against(s: Scope, op: str, dst: Region, a: Region, b: Piece) -> None:
@@ -119,15 +119,14 @@ def _against(s: Scope, op: str, dst: Region, a: Region, b: Piece) -> None:
 
 def spread(s: Scope, dst: Region, shape: tuple[int, int], src: Piece) -> None:
     """Copy a piece into full shape."""
-    a = s.region(src)
-    if src.shape == shape or a.count == dst.count:
-        s.emit("adds", "V", (flat(dst),), (flat(a),), value=0.0)
+    if _alike(src, shape):
+        s.emit("adds", "V", (flat(dst),), (line_of(s, src, shape, dst.count),), value=0.0)
     elif src.shape == (1, 1):
         blocks, line = brcb(s, src), flat(dst)
         for d, _, x in _along(line, line, blocks):
             s.emit("adds", "V", (d,), (x,), value=0.0)
     else:
-        b = brcb(s, src) if src.cols == 1 else a
+        b = brcb(s, src) if src.cols == 1 else s.region(src)
         for d, _, y in by_rows(s, dst, dst, b, column=src.cols == 1):
             s.emit("adds", "V", (d,), (y,), value=0.0)
 
@@ -251,9 +250,9 @@ def where(s: Scope, w: Where) -> None:
         left, right, cmp = right, left, {"<": ">", ">": "<", "<=": ">=", ">=": "<="}.get(cmp, cmp)
     assert isinstance(left, Piece)
     bits = s.temp(max(count // 8, 32), "i8", "bits")
-    a = _padded(s, left, shape, count)
+    a = _padded(s, left, shape, dst.count)
     if isinstance(right, Piece):
-        s.emit("compare", "V", (bits.line(count // 8),), (a, _padded(s, right, shape, count)), cmp=cmp)
+        s.emit("compare", "V", (bits.line(count // 8),), (a, _padded(s, right, shape, dst.count)), cmp=cmp)
     else:
         s.emit("compares", "V", (bits.line(count // 8),), (a,), cmp=cmp, value=right)
     yes = _selectable(s, w.yes, shape, dst)
@@ -268,9 +267,9 @@ def compress(s: Scope, c: Compress) -> None:
     """Compare to a mask of bits, then gather by it."""
     count = up(c.src.cols, LANES)
     bits = s.temp(max(count // 8, 32), "i8", "bits")
-    a = _padded(s, c.left, c.src.shape, count)
+    a = _padded(s, c.left, c.src.shape, c.src.cols)
     if isinstance(c.right, Piece):
-        s.emit("compare", "V", (bits.line(count // 8),), (a, _padded(s, c.right, c.src.shape, count)), cmp=c.cmp)
+        s.emit("compare", "V", (bits.line(count // 8),), (a, _padded(s, c.right, c.src.shape, c.src.cols)), cmp=c.cmp)
     else:
         s.emit("compares", "V", (bits.line(count // 8),), (a,), cmp=c.cmp, value=c.right)
     src = s.region(c.src).line(c.src.cols)
@@ -279,20 +278,20 @@ def compress(s: Scope, c: Compress) -> None:
 
 def _selectable(s: Scope, operand: Operand, shape: tuple[int, int], dst: Region) -> Region:
     if isinstance(operand, Piece):
-        return flat(materialised(s, operand, shape))
+        return line_of(s, operand, shape, dst.count)
     made = s.temp(dst.count)
     s.emit("duplicate", "V", (made,), (), value=operand)
     return made
 
 
 def _padded(s: Scope, piece: Piece, shape: tuple[int, int], count: int) -> Region:
-    """A piece in whole repeats of 64 lanes."""
-    region = flat(materialised(s, piece, shape))
-    if region.count == count:
+    """A piece of ``count`` elements in whole repeats of 64 lanes."""
+    region = line_of(s, piece, shape, count)
+    if count % LANES == 0:
         return region
-    padded = s.temp(count)
+    padded = s.temp(up(count, LANES))
     s.emit("duplicate", "V", (padded,), (), value=0.0)
-    s.emit("adds", "V", (padded.line(region.count),), (region,), value=0.0)
+    s.emit("adds", "V", (padded.line(count),), (region,), value=0.0)
     return padded
 
 

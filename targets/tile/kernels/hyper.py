@@ -6,54 +6,108 @@ from collections.abc import Iterator
 
 from ..build import Kernel
 from ..logical import Piece, Program, Tensor, Window
-from ..scalar import Int, ceildiv, least, sub
+from ..scalar import Int, ceildiv, least, less, sub
 from .norm import inverse_rms
+
+LANES = 8  # tokens of a block: as few as a row of numbers may be, so that the others have work too
+PART = 1024  # columns whose products one task sums; V4-Pro has 28 such parts, a chip some 40 cores
+MORE = 2  # rows behind the projections: the squares, and one that makes their number even
+
+
+def hyper_mixes(*, outs: int, whole: int, dtype: str, cols: int, stages: int) -> Program:
+    """``sums`` f32 ``[ceil(T / LANES), parts, (outs + MORE) LANES]`` of ``x [T, n d]`` and ``fn`` f32 ``[outs, n d]``:
+    products of ``PART`` columns with every row of ``fn``, LANES tokens side by side, and behind them the squares.
+    Lanes beyond the last token hold anything.
+    """
+    k = Kernel("hyper_mixes", stages)
+    count, parts, held = k.size("T"), -(-whole // PART), outs + MORE
+    x, fn = k.tensor("x", dtype, count, whole), k.tensor("fn", "f32", outs, whole)
+    out = k.out("sums", "f32", ceildiv(count, LANES), parts, held * LANES)
+    even = whole % cols == PART % cols == 0
+    for task in k.tasks(ceildiv(count, LANES) * parts):
+        row, begin = task // parts * LANES, task % parts * PART
+        tall, rest = least(LANES, sub(count, row)), least(PART, sub(whole, begin))
+        sums = k.full(0.0, held, LANES)
+        for step in k.loop(ceildiv(rest, cols)):
+            at, wide = begin + step * cols, cols if even else least(cols, sub(rest, step * cols))
+            # Rows beyond the last are summed for themselves; columns beyond it must be 0.
+            tile = k.load(x.window(row * whole + at, tall, wide, whole), LANES, cols, None if even else 0.0)
+            k.add(sums.part(outs), k.sum(k.mul(tile, tile)).as_row, out=sums.part(outs))
+            for j in k.loop(outs):
+                weights = k.load(fn.window(j * whole + at, 1, wide, whole), 1, cols, fill=0.0)
+                k.add(sums.part(j), k.sum(k.mul(tile, weights)).as_row, out=sums.part(j))
+        k.store(out.window(task * (held * LANES), held, LANES, LANES), sums)
+    return k.done()
 
 
 def hyper_pre(
-    *, n: int, width: int, dtype: str, eps: float, hc_eps: float, iterations: int, rows: int, cols: int, stages: int
+    *, n: int, width: int, dtype: str, eps: float, hc_eps: float, iterations: int, cols: int, stages: int
 ) -> Program:
-    """``x [T, n, d]`` to rows ``[T, d]``, ``post`` f32 ``[T, n]`` and ``mix`` f32 ``[T, n, n]``, with ``fn`` f32
-    ``[(2 + n) n, n d]``, ``base [(2 + n) n]``, ``scale [3]``.
+    """``x [T, n, d]`` to rows ``[T, d]``, ``post`` f32 ``[T, n]`` and ``mix`` f32 ``[T, n, n]``, with the ``sums`` of
+    ``hyper_mixes``, ``base [(2 + n) n]``, ``scale [3]``.
     """
     k = Kernel("hyper_pre", stages)
-    count, outs = k.size("T"), (2 + n) * n
-    x = k.tensor("x", dtype, count, n * width)
-    fn, base = k.tensor("fn", "f32", outs, n * width), k.tensor("base", "f32", outs)
-    scale = k.tensor("scale", "f32", 3)
-    out = k.out("rows", dtype, count, width)
-    post, mix = k.out("post", "f32", count, n), k.out("mix", "f32", count, n * n)
-    scales, bases = _gate_parameters(k, scale, base, [n, n, n * n], rows)
-    for task in k.tasks(ceildiv(count, rows)):
-        row, tall = task * rows, least(rows, sub(count, task * rows))
-        mixes = _mixes(k, x, fn, row, tall, n * width, outs, eps, rows, cols)
-        k.add(k.mul(mixes, scales, out=mixes), bases, out=mixes)
-        gates = k.add(_sigmoid(k, mixes.part(0, n)), hc_eps)
-        k.store(post.window(row * n, tall, n, n), k.transpose(k.mul(_sigmoid(k, mixes.part(n, n)), 2.0)))
-        matrix = [mixes.part(2 * n + i * n, n) for i in range(n)]
-        _sinkhorn(k, matrix, iterations, hc_eps)
-        k.store(mix.window(row * n * n, tall, n * n, n * n), k.transpose(mixes.part(2 * n, n * n)))
-        _collapse(k, x, gates, out, row, tall, n, width, rows, cols)
+    site = _Site(k, n, width, dtype, eps, [n, n, n * n])
+    post, mix = k.out("post", "f32", site.count, n), k.out("mix", "f32", site.count, n * n)
+    for block, at, wide in site.tasks(cols):
+        mixes = site.mixes(block)
+        site.collapse(k.add(_sigmoid(k, mixes.part(0, n)), hc_eps), block, at, wide, cols)
+        with k.when(less(at, 1)):  # once for a block of tokens
+            k.store(post.block(block * LANES, LANES), k.transpose(k.mul(_sigmoid(k, mixes.part(n, n)), 2.0)))
+            _sinkhorn(k, [mixes.part(2 * n + i * n, n) for i in range(n)], iterations, hc_eps)
+            k.store(mix.block(block * LANES, LANES), k.transpose(mixes.part(2 * n, n * n)))
     return k.done()
 
 
-def hyper_head(
-    *, n: int, width: int, dtype: str, eps: float, hc_eps: float, rows: int, cols: int, stages: int
-) -> Program:
-    """``x [T, n, d]`` to rows ``[T, d]`` with ``fn`` f32 ``[n, n d]``, ``base [n]``, ``scale [1]``."""
+def hyper_head(*, n: int, width: int, dtype: str, eps: float, hc_eps: float, cols: int, stages: int) -> Program:
+    """``x [T, n, d]`` to rows ``[T, d]`` with the ``sums`` of ``hyper_mixes``, ``base [n]``, ``scale [1]``."""
     k = Kernel("hyper_head", stages)
-    count = k.size("T")
-    x = k.tensor("x", dtype, count, n * width)
-    fn, base = k.tensor("fn", "f32", n, n * width), k.tensor("base", "f32", n)
-    scale = k.tensor("scale", "f32", 1)
-    out = k.out("rows", dtype, count, width)
-    scales, bases = _gate_parameters(k, scale, base, [n], rows)
-    for task in k.tasks(ceildiv(count, rows)):
-        row, tall = task * rows, least(rows, sub(count, task * rows))
-        mixes = _mixes(k, x, fn, row, tall, n * width, n, eps, rows, cols)
-        gates = k.add(_sigmoid(k, k.add(k.mul(mixes, scales), bases)), hc_eps)
-        _collapse(k, x, gates, out, row, tall, n, width, rows, cols)
+    site = _Site(k, n, width, dtype, eps, [n])
+    for block, at, wide in site.tasks(cols):
+        site.collapse(k.add(_sigmoid(k, site.mixes(block).part(0, n)), hc_eps), block, at, wide, cols)
     return k.done()
+
+
+class _Site:
+    """What the first half of a site and the head share; ``sizes`` rows of projections a scale."""
+
+    def __init__(self, k: Kernel, n: int, width: int, dtype: str, eps: float, sizes: list[int]) -> None:
+        self.k, self.n, self.width, self.eps = k, n, width, eps
+        self.outs, self.parts = sum(sizes), -(-n * width // PART)
+        self.count = k.size("T")
+        self.x = k.tensor("x", dtype, self.count, n * width)
+        blocks, held = ceildiv(self.count, LANES), (self.outs + MORE) * LANES
+        self.sums = k.tensor("sums", "f32", blocks, self.parts, held)
+        base, scale = k.tensor("base", "f32", self.outs), k.tensor("scale", "f32", len(sizes))
+        self.rows = k.out("rows", dtype, self.count, width)
+        self.scales, self.bases = _gate_parameters(k, scale, base, sizes)
+
+    def tasks(self, cols: int) -> Iterator[tuple[Int, Int, Int]]:
+        """Blocks of tokens, and in each some columns: the first, and how many."""
+        across = -(-self.width // cols)
+        for task in self.k.tasks(ceildiv(self.count, LANES) * across):
+            at = task % across * cols
+            yield task // across, at, (cols if self.width % cols == 0 else least(cols, sub(self.width, at)))
+
+    def mixes(self, block: Int) -> Piece:
+        """Normed projections times scale plus base, ``[outs, LANES]``."""
+        k, held = self.k, self.outs + MORE
+        line = held * LANES
+        sums = k.load(self.sums.window(block * (self.parts * line), self.parts, line, line), self.parts, line)
+        mixes = k.full(k.sum(sums, axis=0).flat(held, LANES), held, LANES)
+        inverse = inverse_rms(k, mixes.part(self.outs), self.n * self.width, self.eps)
+        ours = mixes.part(0, self.outs)
+        return k.add(k.mul(k.mul(ours, inverse), self.scales), self.bases)
+
+    def collapse(self, gates: Piece, block: Int, at: Int, wide: Int, cols: int) -> None:
+        """sum_k gate_k X_k of some columns."""
+        k, row = self.k, block * LANES
+        tall = least(LANES, sub(self.count, row))
+        first, *others = k.load_all(_streams(self.x, row, tall, at, wide, self.n, LANES, cols), fill=None)
+        total = k.mul(first, gates.part(0).column)
+        for j, stream in enumerate(others, 1):
+            k.add(total, k.mul(stream, gates.part(j).column), out=total)
+        k.store(self.rows.window(row * self.width + at, tall, wide, self.width), total)
 
 
 def hyper_post(*, n: int, width: int, dtype: str, rows: int, cols: int, stages: int) -> Program:
@@ -63,25 +117,22 @@ def hyper_post(*, n: int, width: int, dtype: str, rows: int, cols: int, stages: 
     y, x = k.tensor("y", dtype, count, width), k.tensor("x", dtype, count, n * width)
     post, mix = k.tensor("post", "f32", count, n), k.tensor("mix", "f32", count, n * n)
     out = k.out("out", dtype, count, n * width)
-    for task in k.tasks(ceildiv(count, rows)):
-        row, tall = task * rows, least(rows, sub(count, task * rows))
-        gates, matrix = k.load_all(((post.block(row, rows), rows, n), (mix.block(row, rows), rows, n * n)))
+    parts = -(-width // cols)
+    for task in k.tasks(ceildiv(count, rows) * parts):  # columns too are shared out: one token has work for many cores
+        row, at = task // parts * rows, task % parts * cols
+        tall, wide = least(rows, sub(count, row)), cols if width % cols == 0 else least(cols, sub(width, at))
+        fresh = y.window(row * width + at, tall, wide, width), rows, cols
+        weights = (post.block(row, rows), rows, n), (mix.block(row, rows), rows, n * n)
+        all_of = (*weights, fresh, *_streams(x, row, tall, at, wide, n, rows, cols))
+        gates, matrix, added, *streams = k.load_all(all_of, fill=None)
         gates, matrix = k.transpose(gates), k.transpose(matrix)
-        for at, wide in _columns(k, width, cols):
-            fresh = y.window(row * width + at, tall, wide, width), rows, cols
-            added, *streams = k.load_all((fresh, *_streams(x, row, tall, at, wide, n, rows, cols)), fill=None)
-            for stream in range(n):
-                total = k.mul(added, gates.part(stream).column)
-                for j in range(n):
-                    k.add(total, k.mul(streams[j], matrix.part(j * n + stream).column), out=total)
-                k.store(out.window((row * n + stream) * width + at, tall, wide, n * width), total)
+        totals = [k.mul(added, gates.part(stream).column) for stream in range(n)]
+        for stream, total in enumerate(totals):
+            for j in range(n):
+                k.add(total, k.mul(streams[j], matrix.part(j * n + stream).column), out=total)
+        windows = [out.window((row * n + stream) * width + at, tall, wide, n * width) for stream in range(n)]
+        k.store_all(zip(windows, totals, strict=True))
     return k.done()
-
-
-def _columns(k: Kernel, width: int, cols: int) -> Iterator[tuple[Int, Int]]:
-    """First column and number of a loop over columns."""
-    for step in k.loop(-(-width // cols)):
-        yield step * cols, (cols if width % cols == 0 else least(cols, sub(width, step * cols)))
 
 
 def _streams(
@@ -93,11 +144,11 @@ def _streams(
     return [(x.window(row * whole + j * width + at, tall, wide, whole), rows, cols) for j in range(n)]
 
 
-def _gate_parameters(k: Kernel, scale: Tensor, base: Tensor, sizes: list[int], rows: int) -> tuple[Piece, Piece]:
-    """What each row of projections ``[outs, rows]`` is multiplied by, ``sizes`` rows a scale, and a column to add."""
+def _gate_parameters(k: Kernel, scale: Tensor, base: Tensor, sizes: list[int]) -> tuple[Piece, Piece]:
+    """What each row of projections ``[outs, LANES]`` is multiplied by, ``sizes`` rows a scale, and a column to add."""
     windows = [(scale.window(number, 1, 1, 1), 1, 8) for number in range(len(sizes))]
     *numbers, bases = k.load_all([*windows, (base.window(0, sum(sizes), 1, 1), sum(sizes), 1)])
-    scales = k.vec(sum(sizes), rows, name="scales")
+    scales = k.vec(sum(sizes), LANES, name="scales")
     begin = 0
     for number, size in zip(numbers, sizes, strict=True):
         k.copy(k.sum(number), scales.part(begin, size))
@@ -107,21 +158,6 @@ def _gate_parameters(k: Kernel, scale: Tensor, base: Tensor, sizes: list[int], r
 
 def _sigmoid(k: Kernel, x: Piece) -> Piece:
     return k.div(1.0, k.add(k.exp(k.mul(x, -1.0)), 1.0))
-
-
-def _mixes(
-    k: Kernel, x: Tensor, fn: Tensor, row: Int, tall: Int, whole: int, outs: int, eps: float, rows: int, cols: int
-) -> Piece:
-    """``fn`` times the normed streams, ``[outs, rows]``: a column of products with tokens is a row of numbers."""
-    sums, squares = k.copy(0.0, k.vec(outs, rows)), k.copy(0.0, k.vec(rows, 1))
-    fill = None if whole % cols == 0 else 0.0  # rows beyond the last are summed for themselves
-    for at, wide in _columns(k, whole, cols):
-        tile = k.load(x.window(row * whole + at, tall, wide, whole), rows, cols, fill)
-        k.add(squares, k.sum(k.mul(tile, tile)), out=squares)
-        for j in k.loop(outs):
-            weights = k.load(fn.window(j * whole + at, 1, wide, whole), 1, cols, fill=0.0)
-            k.add(sums.part(j), k.sum(k.mul(tile, weights)).as_row, out=sums.part(j))
-    return k.mul(sums, inverse_rms(k, squares, whole, eps).as_row)
 
 
 def _sinkhorn(k: Kernel, matrix: list[Piece], iterations: int, eps: float) -> None:
@@ -143,15 +179,3 @@ def _by_columns(k: Kernel, matrix: list[Piece], eps: float) -> None:
     divisor = k.add(total, eps)
     for line in matrix:
         k.div(line, divisor, out=line)
-
-
-def _collapse(
-    k: Kernel, x: Tensor, gates: Piece, out: Tensor, row: Int, tall: Int, n: int, width: int, rows: int, cols: int
-) -> None:
-    """sum_k gate_k X_k, by columns."""
-    for at, wide in _columns(k, width, cols):
-        first, *others = k.load_all(_streams(x, row, tall, at, wide, n, rows, cols), fill=None)
-        total = k.mul(first, gates.part(0).column)
-        for j, stream in enumerate(others, 1):
-            k.add(total, k.mul(stream, gates.part(j).column), out=total)
-        k.store(out.window(row * width + at, tall, wide, width), total)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..build import Kernel
 from ..logical import Piece, Program, Tensor, Window
-from ..scalar import Int, ceildiv, least, sub
+from ..scalar import Int, add, ceildiv, div, least, mul, rem, sub
 from .norm import inverse_rms
 
 
@@ -62,15 +62,9 @@ def _turned(
     cos, sin = k.tensor("cos", "f32", count, c.half), k.tensor("sin", "f32", count, c.half)
     y = k.out("y", dtype, count, heads, c.width)
     weights = k.load_all((w.window(first, 1, n, n), 1, n) for first, n in c.parts()) if w else []
-    blocks = ceildiv(heads, rows) if heads > 1 else 1
+    blocks = -(-heads // rows)
     for task in k.tasks(count * blocks if heads > 1 else ceildiv(count, rows)):
-        at: _Rows
-        if heads > 1:  # the heads of one token turn by one angle
-            token, head = task // blocks, task % blocks * rows
-            at = _Rows(rows, token * heads + head, least(rows, heads - head), 1, token, 1)
-        else:
-            row, tall = task * rows, least(rows, sub(count, task * rows))
-            at = _Rows(rows, row, tall, rows, row, tall)
+        at = _heads(task, blocks, heads, rows) if heads > 1 else _tokens(task, count, rows)
         if eps is None:  # what does not turn is only moved
             for first, n in c.still():
                 moved = k.vec(rows, n, dtype)
@@ -101,6 +95,19 @@ class _Rows:
     def window(self, t: Tensor, first: int, n: int) -> Window:
         width = t.shape[-1]
         return t.window(self.row * width + first, self.tall, n, width)
+
+
+def _tokens(task: Int, count: Int, rows: int) -> _Rows:
+    """Tokens of one row each, which turn by an angle each."""
+    row = mul(task, rows)
+    tall = least(rows, sub(count, row))
+    return _Rows(rows, row, tall, rows, row, tall)
+
+
+def _heads(task: Int, blocks: int, heads: int, rows: int) -> _Rows:
+    """Heads of one token, which turn by one angle."""
+    token, head = div(task, blocks), mul(rem(task, blocks), rows)
+    return _Rows(rows, add(mul(token, heads), head), least(rows, sub(heads, head)), 1, token, 1)
 
 
 def _normed(

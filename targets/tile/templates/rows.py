@@ -8,7 +8,7 @@ from hashlib import sha256
 from dsv4c.ir.builder import Builder, const
 from dsv4c.ir.core import IRError, Op, Value, located
 from dsv4c.ir.dims import Extent, product
-from dsv4c.ir.types import Bundle, is_linear
+from dsv4c.ir.types import Bundle, TensorType, is_linear
 from dsv4c.plan import DERIVED, Ref, View
 
 from ...shapes import angle_axes, number, out_view, rows_of
@@ -34,6 +34,11 @@ def blocks(width: int, rows: tuple[int, ...], most: int = 4096) -> Iterator[Mapp
     for n in rows:
         for cols in sorted({min(whole, c) for c in WIDE if c <= most}, reverse=True):
             yield {"rows": n, "cols": cols}
+
+
+def columns(width: int, most: int) -> Iterator[Mapping[str, int]]:
+    """Columns a tile."""
+    return ({"cols": b["cols"]} for b in blocks(width, (1,), most))
 
 
 def constant(f: FunctionLowering, data: tuple[float, ...]) -> View:
@@ -122,15 +127,22 @@ def _sizes(x: Value) -> tuple[Extent, int, int]:
 
 
 def lower_site(f: FunctionLowering, op: Op) -> None:
-    """hyper_pre and hyper_head: one launch."""
+    """hyper_pre and hyper_head: products of parts of the streams with ``fn``, then gates and what they weigh."""
     x, fn, base, scale = op.operands
     tokens, n, width = _sizes(x)
-    build = hyper.hyper_pre if op.name == "hyper_pre" else hyper.hyper_head
+    outs, whole = number(fn.shape[0]), n * width
+    lanes = (outs + hyper.MORE) * hyper.LANES
+    shape = ((tokens + hyper.LANES - 1) // hyper.LANES, -(-whole // hyper.PART), lanes)
+    streams, sums = f.view(x, (tokens, whole)), out_view(f, Value(TensorType(shape, "f32")), shape)
+    options = {"outs": outs, "whole": whole, "dtype": x.dtype}
+    name = f.table.get(hyper.hyper_mixes, options, columns(whole, 1024))
+    f.run_kernel(name, (streams, f.view(fn), sums), {"T": tokens})
+    build: Callable[..., Program] = hyper.hyper_pre if op.name == "hyper_pre" else hyper.hyper_head
     options = {"n": n, "width": width, "dtype": x.dtype, **op.attrs}
-    name = f.table.get(build, options, blocks(width, FEW, 1024))
+    name = f.table.get(build, options, columns(width, 1024))
     shapes = ((tokens, width), (tokens, n), (tokens, n * n))
-    outs = (out_view(f, r, shape) for r, shape in zip(op.results, shapes, strict=False))
-    f.run_kernel(name, (f.view(x, (tokens, n * width)), f.view(fn), f.view(base), f.view(scale), *outs), {"T": tokens})
+    outputs = (out_view(f, r, shape) for r, shape in zip(op.results, shapes, strict=False))
+    f.run_kernel(name, (streams, sums, f.view(base), f.view(scale), *outputs), {"T": tokens})
 
 
 def lower_hyper_post(f: FunctionLowering, op: Op) -> None:
