@@ -12,10 +12,12 @@ FOLD = {"sum": "add", "max": "max", "min": "min"}
 def reduce(s: Scope, r: Reduce) -> None:
     """Over columns or rows."""
     src, dst = s.region(r.src), s.region(r.dst)
-    if r.axis == 0:
+    rows, cols = r.src.shape
+    if r.axis == 0 and cols > 1:
         _rows(s, r.op, dst, src)
         return
-    rows, cols = r.src.shape
+    if r.axis == 0:  # a column is a row that is one number
+        rows, cols = 1, rows
     if cols == 1:
         s.emit("adds", "V", (dst.line(rows),), (src.line(rows),), value=0.0)
         return
