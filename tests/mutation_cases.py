@@ -12,6 +12,7 @@ from dsv4c.targets.tile.kernels import attention, compress, hyper, indexer, line
 
 Rng = np.random.Generator
 BF16 = DTYPES["bf16"]
+FAR = 13  # tokens of a run whose logits lie far apart: without the right maximum, exponentials overflow or vanish
 ROUNDED = 4e-3  # the kernel rounds softmax's powers to bf16 for the cube core, the reference does not
 
 
@@ -58,6 +59,21 @@ def _linear(dtype: str) -> Case:
     return Case(linear.linear, options, tiles, counts("M", 40), inputs, want, units=64)
 
 
+def _linear_groups() -> Case:
+    n, k, groups = 40, 36, 2
+
+    def inputs(rng: Rng, s: Sizes) -> Arrays:
+        return {"x": normal(rng, "bf16", s["M"], groups * k), "w": normal(rng, "bf16", groups * n, k)}
+
+    def want(a: Arrays, s: Sizes) -> Arrays:
+        pairs = [(a["x"][:, g * k : (g + 1) * k], a["w"][g * n : (g + 1) * n]) for g in range(groups)]
+        return {"y": np.concatenate([_products(x, w, "f32") for x, w in pairs], axis=1)}
+
+    options = {"n": n, "k": k, "dtype": "bf16", "out": "f32", "groups": groups}
+    tiles = [{"rows": 32, "cols": 16, "depth": 16}]
+    return Case(linear.linear, options, tiles, counts("M", 40), inputs, want, units=64)
+
+
 def _linear_experts() -> Case:
     n, k, experts = 70, 100, 4
 
@@ -77,18 +93,22 @@ def _linear_experts() -> Case:
     return Case(linear.linear_experts, options, tiles, counts("M", 63), inputs, want, units=64)
 
 
+def _picks(rng: Rng, batch: int, length: int, count: int, k: int) -> Array:
+    """Different keys of so many, and now and then none."""
+    chosen = np.argsort(rng.random((batch, length, count)), axis=-1)[..., :k]
+    return np.where(rng.random(chosen.shape) < 0.8, chosen, -1).astype(np.int32)
+
+
 def _sparse_attention() -> Case:
-    heads, width, window, top_k, rate, scale = 20, 48, 20, 21, 4, 48**-0.5
+    heads, width, window, top_k, rate, scale = 20, 48, 36, 37, 4, 48**-0.5
 
     def inputs(rng: Rng, s: Sizes) -> Arrays:
         b, length, n = s["B"], s["S"], s["N"]
-        chosen = np.argsort(rng.random((b, length, n)), axis=-1)[..., :top_k].astype(np.int32)
-        chosen = np.where(rng.random(chosen.shape) < 0.8, chosen, -1).astype(np.int32)
         return {
             "q": normal(rng, "bf16", b, length, heads, width), "ring": normal(rng, "bf16", b, window, width),
-            "kv": normal(rng, "bf16", b, length, width), "past": np.array([50, 7], np.int32),
-            "fresh": np.array([length, length - 1], np.int32), "sinks": normal(rng, "f32", heads),
-            "entries": normal(rng, "bf16", b, n, width), "chosen": chosen,
+            "kv": normal(rng, "bf16", b, length, width), "past": np.array([50], np.int32),
+            "fresh": np.array([length - 1], np.int32), "sinks": normal(rng, "f32", heads),
+            "entries": normal(rng, "bf16", b, n, width), "chosen": _picks(rng, b, length, n, top_k),
         }  # fmt: skip
 
     def want(a: Arrays, s: Sizes) -> Arrays:
@@ -99,11 +119,11 @@ def _sparse_attention() -> Case:
         "scale": scale, "dtype": "bf16",
     }  # fmt: skip
     tiles = [{"rows": 16, "panel": 16, "chunk": 16}]
-    sizes = ({"B": 2, "S": 3, "N": 30},)
+    sizes = ({"B": 1, "S": 35, "N": 44},)
     return Case(attention.sparse_attention, options, tiles, sizes, inputs, want, 64, ROUNDED)
 
 
-def _mla_absorbed() -> Case:
+def _mla_absorbed(top_k: int) -> Case:
     heads, rank, turned, skip, scale = 20, 48, 32, 16, 0.1
 
     def inputs(rng: Rng, s: Sizes) -> Arrays:
@@ -112,16 +132,16 @@ def _mla_absorbed() -> Case:
             "q_latent": normal(rng, "bf16", b, length, heads, rank),
             "q_rope": normal(rng, "bf16", b, length, heads, skip + turned),
             "latents": normal(rng, "bf16", b, t, rank), "rope_keys": normal(rng, "bf16", b, t, turned),
-            "past": np.array([33, 20], np.int32),
+            **({"chosen": _picks(rng, b, length, t, top_k)} if top_k else {"past": np.array([33, 20], np.int32)}),
         }  # fmt: skip
 
     def want(a: Arrays, s: Sizes) -> Arrays:
         q = np.ascontiguousarray(a["q_rope"][..., skip:])
-        values = (a["q_latent"], q, a["latents"], a["rope_keys"], a["past"])
+        values = (a["q_latent"], q, a["latents"], a["rope_keys"], a["chosen" if top_k else "past"])
         return {"out": reference("mla_absorbed", *values, scale=scale)[0]}
 
     options = {
-        "heads": heads, "rank": rank, "turned": turned, "skip": skip, "top_k": 0, "scale": scale, "dtype": "bf16",
+        "heads": heads, "rank": rank, "turned": turned, "skip": skip, "top_k": top_k, "scale": scale, "dtype": "bf16",
     }  # fmt: skip
     tiles = [{"rows": 16, "panel": 16, "chunk": 16}]
     return Case(attention.mla_absorbed, options, tiles, ({"B": 2, "S": 3, "T": 40},), inputs, want, 64, ROUNDED)
@@ -136,7 +156,7 @@ def _lightning_indexer() -> Case:
             "q": rng.integers(-4, 5, (b, length, heads, width)).astype("f").astype(BF16),
             "head_weights": rng.integers(-3, 4, (b, length, heads)).astype("f"),
             "keys": rng.integers(-4, 5, (b, n, width)).astype("f").astype(BF16),
-            "past": np.array([600, 90], np.int32),
+            "past": np.array([600, 90, 20], np.int32),
         }
 
     def want(a: Arrays, s: Sizes) -> Arrays:
@@ -146,7 +166,7 @@ def _lightning_indexer() -> Case:
 
     options = {"heads": heads, "width": width, "rate": rate, "top_k": top_k, "scale": scale, "dtype": "bf16"}
     tiles = [{"rows": 32, "panel": 64, "chunk": 128}]
-    return Case(indexer.lightning_indexer, options, tiles, ({"B": 2, "S": 4, "N": 310},), inputs, want)
+    return Case(indexer.lightning_indexer, options, tiles, ({"B": 3, "S": 4, "N": 310},), inputs, want)
 
 
 def _hyper_pre() -> Case:
@@ -154,9 +174,12 @@ def _hyper_pre() -> Case:
 
     def inputs(rng: Rng, s: Sizes) -> Arrays:
         outs = (2 + n) * n
+        base = normal(rng, "f32", outs)
+        if s["T"] == FAR:
+            base[2 * n :] = 200 * np.repeat(np.arange(n), n) + np.tile([0] * (n - 1) + [100], n)
         return {
             "x": normal(rng, "bf16", s["T"], n * width), "fn": normal(rng, "f32", outs, n * width) / 8,
-            "base": normal(rng, "f32", outs), "scale": np.array([0.5, 0.7, 0.9], "f"),
+            "base": base, "scale": np.array([0.5, 0.7, 0.9], "f"),
         }  # fmt: skip
 
     def want(a: Arrays, s: Sizes) -> Arrays:
@@ -165,7 +188,7 @@ def _hyper_pre() -> Case:
         return {"rows": rows, "post": post, "mix": mix.reshape(s["T"], n * n)}
 
     options = {"n": n, "width": width, "dtype": "bf16", **attrs}
-    return Case(hyper.hyper_pre, options, [{"rows": 8, "cols": 32}], counts("T", 61), inputs, want, units=256)
+    return Case(hyper.hyper_pre, options, [{"rows": 8, "cols": 32}], counts("T", 61, FAR), inputs, want, units=1024)
 
 
 def _compress_kv() -> Case:
@@ -176,15 +199,16 @@ def _compress_kv() -> Case:
 
     def inputs(rng: Rng, s: Sizes) -> Arrays:
         b, length, n, windows = s["B"], s["S"], s["N"], s["W"]
-        past = np.array([0, 9, 30], np.int32)
+        past = np.array([0, 9, 31] if length == FAR else [3, 0, 2], np.int32)
+        spread = BF16.type(64 if length == FAR else 1)
         angle = ((past[:, None] // rate + np.arange(windows)) * rate).astype("f")[..., None] * np.array(
             frequencies, "f"
         )
         return {
-            "kv": normal(rng, "bf16", b, length, channels), "gate": normal(rng, "bf16", b, length, channels),
+            "kv": normal(rng, "bf16", b, length, channels), "gate": spread * normal(rng, "bf16", b, length, channels),
             "past": past, "fresh": np.array([length, length - 2, length], np.int32),
             "entries": normal(rng, "bf16", b, n, width), "tail_kv": normal(rng, "bf16", b, tail, channels),
-            "tail_gate": normal(rng, "bf16", b, tail, channels), "bias": normal(rng, "f32", rate, channels),
+            "tail_gate": spread * normal(rng, "bf16", b, tail, channels), "bias": normal(rng, "f32", rate, channels),
             "norm": normal(rng, "bf16", width), "cos": np.cos(angle), "sin": np.sin(angle),
         }  # fmt: skip
 
@@ -196,7 +220,7 @@ def _compress_kv() -> Case:
         "width": width, "channels": channels, "rate": rate, "tail": tail, "overlap": True, "half": half, "eps": 1e-6,
         "dtype": "bf16", "weight": "bf16",
     }  # fmt: skip
-    sizes = ({"B": 3, "S": 13, "N": 16, "W": (13 + 2 * rate - 2) // rate},)
+    sizes = tuple({"B": 3, "S": n, "N": 16, "W": (n + 2 * rate - 2) // rate} for n in (FAR + 1, FAR))
     return Case(compress.compress_kv, options, [{"cols": 16}], sizes, inputs, want, units=64)
 
 
@@ -218,7 +242,7 @@ def _expert_order() -> Case:
         rows[:live] = order_[:live]
         return {"offsets": offsets, "order": rows, "slot": slot}
 
-    return Case(order.expert_order, {"experts": experts}, [{}], counts("P", 700), inputs, want)
+    return Case(order.expert_order, {"experts": experts}, [{}], counts("P", 1023), inputs, want)
 
 
 def _combine() -> Case:
@@ -256,8 +280,10 @@ def _route_topk() -> Case:
 
 CASES: dict[str, Case] = {
     "rms_norm": _rms_norm(70, "f32", 8), "rms_norm_bf16": _rms_norm(200, "bf16", 16), "rope": _rope(),
-    "linear": _linear("bf16"), "linear_f32": _linear("f32"), "linear_experts": _linear_experts(),
-    "sparse_attention": _sparse_attention(), "mla_absorbed": _mla_absorbed(),
+    "linear": _linear("bf16"), "linear_f32": _linear("f32"), "linear_groups": _linear_groups(),
+    "linear_experts": _linear_experts(),
+    "sparse_attention": _sparse_attention(), "mla_absorbed": _mla_absorbed(0),
+    "mla_absorbed_chosen": _mla_absorbed(37),
     "lightning_indexer": _lightning_indexer(), "hyper_pre": _hyper_pre(), "compress_kv": _compress_kv(),
     "expert_order": _expert_order(), "combine": _combine(), "route_topk": _route_topk(),
 }  # fmt: skip
