@@ -113,9 +113,11 @@ class Writer:
         self.names: dict[tuple[ph.Buffer, str], str] = {}
 
     def line(self, line: str) -> None:
+        """One line, as deep as it stands."""
         self.lines.append("    " * self.depth + line)
 
     def text(self) -> str:
+        """The whole part."""
         for t in _touched(self.program, self.part):
             kind = TYPES[t.dtype]
             self.line(f"GlobalTensor<{kind}> {t.name};")
@@ -150,6 +152,7 @@ class Writer:
     # --- steps ---
 
     def block(self, body: Sequence[ph.Step]) -> None:
+        """Steps in their order."""
         for step in body:
             self.step(step)
 

@@ -14,11 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dsv4c.ir.types import BITS
-
-from ..logical import Window
 from ..physical import (
     Barrier,
     CrossSet,
@@ -35,9 +31,9 @@ from ..physical import (
     Tick,
     Wait,
 )
-from ..scalar import Int, evaluate, names
+from ..scalar import Int, evaluate
+from .blocks import BLOCK, ROOM, Memory, Span, spans_of
 
-BLOCK = 32  # bytes
 TURNS = 3  # of a loop: a first one, one with the other copy, and one that meets the first copy again
 SCALAR = "S"
 SMALL = 10  # fractals of a product; larger ones are in order (ascend.md §3.11)
@@ -80,39 +76,16 @@ def walked(program: Program, choice: Choice) -> Graph:
 
 
 @dataclass
-class _Memory:
-    """One scope, in blocks."""
-
-    blocks: int
-    value: NDArray[np.int64] = field(init=False)
-    read: dict[tuple[int, str], NDArray[np.int64]] = field(default_factory=dict)
-    written: dict[tuple[int, str], NDArray[np.int64]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.value = np.zeros(self.blocks, np.int64)
-
-    def last(self, kind: dict[tuple[int, str], NDArray[np.int64]], lane: tuple[int, str]) -> NDArray[np.int64]:
-        """When a lane last did so, per block."""
-        if lane not in kind:
-            kind[lane] = np.zeros(self.blocks, np.int64)
-        return kind[lane]
-
-
-@dataclass
 class _Shared:
     choice: Choice
     graph: Graph = field(default_factory=Graph)
-    memory: dict[str, _Memory] = field(default_factory=dict)
+    memory: dict[str, Memory] = field(default_factory=dict)
     cross: dict[tuple[int, int], list[Known]] = field(default_factory=lambda: defaultdict(list))
 
-    def scope(self, name: str, blocks: int) -> _Memory:
+    def scope(self, name: str, blocks: int) -> Memory:
         if name not in self.memory:
-            self.memory[name] = _Memory(blocks)
+            self.memory[name] = Memory(blocks)
         return self.memory[name]
-
-
-Span = tuple[str, NDArray[np.int64], NDArray[np.bool_]]  # a scope, blocks of it, and which are covered whole
-ROOM = 1 << 20  # bytes: more than any scope has
 
 
 class _Core:
@@ -242,6 +215,9 @@ class _Core:
             mixed = memory.value[blocks] * 1000003 + here
             memory.value[blocks] = np.where(whole, here, mixed)
 
+    def _spans(self, place: Place) -> Iterator[Span]:
+        return spans_of(place, self.env, self.number, self.rings)
+
     def _alone(self, name: str, step: Instr) -> None:
         """An instruction reads what it writes element by element, or not at all."""
         for out in step.outs:
@@ -270,38 +246,6 @@ class _Core:
         value = self.shared.scope(scope, ROOM // BLOCK).value[blocks]
         self.shared.graph.reads.append((f"{self.number} {name}", scope, hash(value.tobytes())))
 
-    def _spans(self, place: Place) -> Iterator[Span]:
-        if isinstance(place, Window):
-            yield from self._window(place)
-            return
-        size, b = BITS[place.dtype] // 8, place.buffer
-        scope = f"{b.scope} {self.number}"
-        try:
-            offset = evaluate(place.offset, self.env) * size
-            copy = evaluate(place.turn, self.env) % b.stages * b.size
-        except KeyError:  # not known here: anywhere in the buffer
-            first, last = b.address // BLOCK, -(-(b.address + b.total) // BLOCK)
-            blocks = np.arange(first, last)
-            yield scope, blocks, np.zeros(blocks.size, np.bool_)
-            return
-        starts = np.zeros(1, np.int64)
-        *outer, (lanes, step) = place.dims
-        for extent, stride in outer:
-            starts = (starts[:, None] + np.arange(extent) * stride * size).reshape(-1)
-        length = ((lanes - 1) * step + 1) * size
-        yield scope, *_covered(np.unique(starts) + b.address + copy + offset, length)
-
-    def _window(self, w: Window) -> Iterator[Span]:
-        if w.tensor.name not in self.rings:
-            yield f"GM {w.tensor.name}", np.zeros(1, np.int64), np.zeros(1, np.bool_)
-            return
-        for name in names(w.offset) - self.env.keys():
-            self.env[name] = 0
-        size = BITS[w.tensor.dtype] // 8
-        rows, cols, pitch = (evaluate(x, self.env) for x in (w.rows, w.cols, w.pitch))
-        starts = (evaluate(w.offset, self.env) + np.arange(rows) * pitch) * size
-        yield f"ring {w.tensor.name}", *_covered(starts, cols * size)
-
 
 def _most(a: Int) -> int:
     """No fewer than the integer can be."""
@@ -323,21 +267,3 @@ def _fractals(step: Instr) -> int:
     m, n = (step.args.get(key, 0) for key in ("m", "n"))
     assert isinstance(m, int) and isinstance(n, int)
     return (m // 16) * (n // 16)
-
-
-def _covered(starts: NDArray[np.int64], length: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Blocks that runs of so many bytes touch, and which of them they cover whole."""
-    covered: dict[int, int] = {}
-    if length % BLOCK == 0 and not (starts % BLOCK).any():
-        blocks = np.unique((starts[:, None] // BLOCK + np.arange(length // BLOCK)).reshape(-1))
-        return blocks, np.ones(blocks.size, np.bool_)
-    for start in starts.tolist():
-        at = start
-        while at < start + length:
-            n = min(BLOCK - at % BLOCK, start + length - at)
-            covered[at // BLOCK] = covered.get(at // BLOCK, 0) + n
-            at += n
-    blocks = np.array(sorted(covered), np.int64)
-    return blocks, np.array([covered[b] >= BLOCK for b in blocks.tolist()], np.bool_)
-
-

@@ -20,7 +20,7 @@ def mask_changes(i: Instr) -> Changes:
     widths = {_mask(p) for p in (*i.outs, *i.ins) if isinstance(p, Region) and len(p.dims) > 1}
     (width,) = widths if len(widths) == 1 else (LANES,)
     if i.pipe == "V" and width < LANES and not i.op.startswith("whole"):
-        yield f"{LANES} lanes, not {width}", _all(i, lambda p: _widened(p))
+        yield f"{LANES} lanes, not {width}", _all_lanes(i)
     elif i.pipe == "V" and i.op.startswith("whole") and width < LANES:
         yield f"{LANES} lanes, not {width}", replace(i, ins=tuple(_widened(p) for p in i.ins))
     if i.op in ("select", "selects"):
@@ -32,8 +32,8 @@ def mask_changes(i: Instr) -> Changes:
             yield "every element is kept", Instr("adds", "V", (dst.line(src.count),), (src,), {"value": 0.0})
 
 
-def _all(i: Instr, change: object) -> Instr:
-    return replace(i, outs=tuple(change(p) for p in i.outs), ins=tuple(change(p) for p in i.ins))  # type: ignore[operator]
+def _all_lanes(i: Instr) -> Instr:
+    return replace(i, outs=tuple(map(_widened, i.outs)), ins=tuple(map(_widened, i.ins)))
 
 
 def _mask(r: Region) -> int:
@@ -53,16 +53,20 @@ def _widened(p: Place) -> Place:
 
 def stride_changes(i: Instr) -> Changes:
     """Each stride between rows, a block or an element more."""
-    for side in ("outs", "ins"):
-        for number, place in enumerate(getattr(i, side)):
-            for what, changed in _strides(i, place):
-                places = list(getattr(i, side))
-                places[number] = changed
-                yield f"{side} {number}: {what}", replace(i, **{side: tuple(places)})
+    for number, place in enumerate((*i.outs, *i.ins)):
+        for what, changed in _strides(i, place):
+            yield f"operand {number}: {what}", with_place(i, number, changed)
     if "rows" in i.args and i.op in ("nd2nz", "fixpipe"):
         rows = i.args["rows"]
         assert isinstance(rows, int)
         yield f"fractal columns {rows + 16} rows apart, not {rows}", replace(i, args={**i.args, "rows": rows + 16})
+
+
+def with_place(i: Instr, number: int, place: Place) -> Instr:
+    """The instruction with another operand, counted over outputs and inputs."""
+    places = [*i.outs, *i.ins]
+    places[number] = place
+    return replace(i, outs=tuple(places[: len(i.outs)]), ins=tuple(places[len(i.outs) :]))
 
 
 def _strides(i: Instr, place: Place) -> Iterator[tuple[str, Place]]:

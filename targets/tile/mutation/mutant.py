@@ -81,7 +81,7 @@ def _moved(step: Step, mutant: Mutant) -> Step:
     if mutant.buffer is None:
         return step
     if isinstance(step, Get) and isinstance(step.src, Region):
-        return replace(step, src=_place(step.src, mutant))
+        return replace(step, src=replace(step.src, buffer=_buffer(step.src.buffer, mutant)))
     if isinstance(step, Instr):
         outs, ins = (tuple(_place(p, mutant) for p in places) for places in (step.outs, step.ins))
         return replace(step, outs=outs, ins=ins)

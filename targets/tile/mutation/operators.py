@@ -8,8 +8,8 @@ from dataclasses import replace
 from ..logical import Window
 from ..physical import Barrier, CrossSet, CrossWait, If, Instr, Loop, Program, Set, Step, Wait
 from ..scalar import Int, Scalar, add, sub
-from .lanes import mask_changes, stride_changes
-from .mutant import Mutant, steps_of
+from .lanes import mask_changes, stride_changes, with_place
+from .mutant import Mutant, Path, steps_of
 from .signals import Signal, signals_of
 from .storage import copies, overlaps
 
@@ -40,8 +40,11 @@ def wrong(program: Program) -> Mutants:
         yield from _renamed(program, signal)
     for path, step in steps_of(program):
         match step:
-            case Set() | Wait() | CrossSet() | CrossWait():
+            case Set() | Wait():
                 changed: Step = replace(step, number=add(step.number, 1))
+                yield Mutant(kind, f"{_name(step)} with the next number", {path: (changed,)})
+            case CrossSet() | CrossWait():
+                changed = replace(step, number=step.number + 1)
                 yield Mutant(kind, f"{_name(step)} with the next number", {path: (changed,)})
         match step:
             case Barrier() | CrossSet():
@@ -53,10 +56,14 @@ def _renamed(program: Program, signal: Signal) -> Mutants:
     """A signal of two other pipes: its source or its destination is another."""
     steps = dict(steps_of(program))
     pipes = PIPES[program.parts[signal.sets[0][0]].core]
-    for end in ("src", "dst"):
-        for pipe in [p for p in pipes if p not in (signal.src, signal.dst)][:1]:
-            changed = {p: (replace(steps[p], **{end: pipe}),) for p in signal.paths}  # type: ignore[type-var]
-            yield Mutant("wrong flag", f"{signal.src} to {signal.dst}: {end} is {pipe}", changed)
+    pipe = next(p for p in pipes if p not in (signal.src, signal.dst))
+    for what, src, dst in (("src", pipe, signal.dst), ("dst", signal.src, pipe)):
+        changed: dict[Path, tuple[Step, ...]] = {}
+        for path in signal.paths:
+            step = steps[path]
+            assert isinstance(step, Set | Wait)
+            changed[path] = (replace(step, src=src, dst=dst),)
+        yield Mutant("wrong flag", f"{signal.src} to {signal.dst}: {what} is {pipe}", changed)
 
 
 def bounds(program: Program) -> Mutants:
@@ -78,7 +85,7 @@ def stages(program: Program) -> Mutants:
     steps = dict(steps_of(program))
     for signal in signals_of(program):
         if signal.width > 1:
-            changed: dict[tuple[int, ...], tuple[Step, ...]] = {}
+            changed: dict[Path, tuple[Step, ...]] = {}
             for path in signal.paths:
                 step = steps[path]
                 assert isinstance(step, Set | Wait)
@@ -136,23 +143,23 @@ def tails(program: Program) -> Mutants:
     for path, step in steps_of(program):
         if not isinstance(step, Instr):
             continue
-        for side in ("outs", "ins"):
-            for number, place in enumerate(getattr(step, side)):
-                if isinstance(place, Window):
-                    for what, window in _windows(place):
-                        places = list(getattr(step, side))
-                        places[number] = window
-                        changed = replace(step, **{side: tuple(places)})
-                        yield Mutant("tail length", f"{step.op} {place.tensor.name}: {what}", {path: (changed,)})
+        for number, place in enumerate((*step.outs, *step.ins)):
+            for what, window in _windows(place) if isinstance(place, Window) else ():
+                text = f"{step.op} {window.tensor.name}: {what}"
+                yield Mutant("tail length", text, {path: (with_place(step, number, window),)})
 
 
 def _windows(w: Window) -> Iterator[tuple[str, Window]]:
-    for name in ("rows", "cols"):
-        extent: Int = getattr(w, name)
-        for by in (1, -1):
-            yield f"{name} {extent} {by:+}", replace(w, **{name: add(extent, by)})
-        if isinstance(extent, Scalar) and extent.op == "min":
-            yield f"{name} {extent} always whole", replace(w, **{name: extent.args[0]})
+    for what, rows in _others(w.rows):
+        yield f"rows {w.rows} {what}", replace(w, rows=rows)
+    for what, cols in _others(w.cols):
+        yield f"cols {w.cols} {what}", replace(w, cols=cols)
+
+
+def _others(extent: Int) -> Iterator[tuple[str, Int]]:
+    yield from (("+1", add(extent, 1)), ("-1", add(extent, -1)))
+    if isinstance(extent, Scalar) and extent.op == "min":
+        yield "always whole", extent.args[0]
 
 
 OPERATORS: Mapping[str, Callable[[Program], Mutants]] = {

@@ -7,15 +7,16 @@ not excluded: it counts as missed if nothing is found.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from functools import cache
 from itertools import product
 from random import Random
 
 from dsv4c.ir.types import BITS
 
 from ..logical import Window
-from ..physical import If, Instr, Loop, Part, Program, Region, Step
+from ..physical import If, Instr, Loop, Program, Region, Step
 from ..scalar import Int, Scalar, evaluate, names, substitute
+from .exact import buffers_of, holds_narrow, holds_whole, only_sign
 from .graph import Graph, StuckError, walked
 from .mutant import Mutant, block_of, mutated, step_of, steps_of
 
@@ -48,7 +49,7 @@ def _choice(number: int) -> Callable[[str, int], int]:
     return lambda what, out_of: Random(f"{number} {what}").randrange(out_of) if number else 0
 
 
-@lru_cache(maxsize=None)
+@cache
 def _graph_of(key: int, number: int) -> Graph:
     return walked(_PROGRAMS[key], _choice(number))
 
@@ -83,7 +84,7 @@ def guard_of_fill(program: Program, mutant: Mutant) -> bool:
     behind = [s for s in block_of(program, path[:-1])[path[-1] + 1 :] if isinstance(s, Instr)]
     if len(fills) != 1 or fills[0].op not in ("duplicate", "clear") or not behind:
         return False
-    return behind[0].op in ("copy_in", "nd2nz") and _buffers(behind[0].outs) == _buffers(fills[0].outs)
+    return behind[0].op in ("copy_in", "nd2nz") and buffers_of(behind[0].outs) == buffers_of(fills[0].outs)
 
 
 def _is_less(changed: Int, usual: Int, by: int) -> bool:
@@ -91,10 +92,6 @@ def _is_less(changed: Int, usual: Int, by: int) -> bool:
         return False
     a, b = changed.args[1], usual.args[1]
     return isinstance(a, int) and isinstance(b, int) and a - b == by
-
-
-def _buffers(places: tuple[object, ...]) -> set[str]:
-    return {p.buffer.name for p in places if isinstance(p, Region)}
 
 
 def between_multiples(program: Program, mutant: Mutant) -> bool:
@@ -195,18 +192,19 @@ def empty_turn(program: Program, mutant: Mutant) -> bool:
     if any(isinstance(s, Instr) for s in step.body):
         return False
     inner = [s.count for s in step.body if isinstance(s, Loop)]
+    if not inner or any(isinstance(count, int) or count.op != "//" for count in inner):
+        return False
     random = Random(1)
     known = sorted(names(step.count).union(*(names(count) for count in inner)) - {step.var})
     for _ in range(TRIES):
         env = {name: random.randrange(1, 2000) for name in known}
+        if evaluate(changed.count, env) != evaluate(step.count, env) + 1:
+            return False
         for count in inner:
-            if evaluate(substitute(count, {step.var: evaluate(step.count, env)}), _Free(env)) > 0:
-                return False
-    return bool(inner)
-
-
-class _Free(dict[str, int]):
-    """Names and their values."""
+            last = substitute(count, {step.var: evaluate(step.count, env)})
+            if isinstance(last, int) or evaluate(last.args[0], env) >= evaluate(last.args[1], env):
+                return False  # below the divisor, also below 0, there is no turn
+    return True
 
 
 def one_number(program: Program, mutant: Mutant) -> bool:
@@ -241,79 +239,10 @@ def exact_cast(program: Program, mutant: Mutant) -> bool:
     part = next(p for n, p in enumerate(program.parts) if n == next(iter(mutant.steps))[0])
     pair = src.dtype, dst.dtype
     if pair == ("i32", "f32"):
-        return _holds_whole(part, src.buffer.name) or _only_sign(part, dst.buffer.name)
+        return holds_whole(part, src.buffer.name) or only_sign(part, dst.buffer.name)
     if pair == ("f32", "i32"):
-        return mode != "NONE" and _holds_whole(part, src.buffer.name)
-    return pair[0] == "f32" and mode != "NONE" and _holds_narrow(part, src.buffer.name, pair[1])
-
-
-KEEPING = {
-    "adds", "muls", "maxs", "mins", "add", "sub", "mul", "max", "min", "select", "selects", "compress", "brcb", "gather",
-    "whole_sum", "whole_max", "whole_min", "duplicate", "shift_right", "abs",
-}  # fmt: skip
-MOVING = {"gather", "brcb", "select", "selects", "compress", "whole_max", "whole_min", "duplicate", "copy_in"}
-
-
-def _holds_whole(part: Part, name: str) -> bool:
-    """Whether all that is ever written to a buffer are whole numbers, if its sources hold such."""
-
-    def writes_whole(i: Instr, narrow: bool) -> bool:
-        dst = i.outs[0]
-        if i.op in ("iota", "copy_in") or (i.op == "cast" and "i32" in (_dtype(dst), _dtype(i.ins[0]))):
-            return i.op != "copy_in" or _dtype(dst) == "i32"
-        value = i.args.get("value", 0)
-        return i.op in KEEPING and (not isinstance(value, float) or value.is_integer() or abs(value) == float("inf"))
-
-    return _holds(part, name, lambda i: writes_whole(i, False), lambda i: i.op not in ("iota", "copy_in", "cast"))
-
-
-def _holds_narrow(part: Part, name: str, dtype: str) -> bool:
-    """Whether all that is ever written to a buffer was of that dtype, and only moved since."""
-
-    def writes_narrow(i: Instr) -> bool:
-        if i.op == "cast":
-            return _dtype(i.ins[0]) == dtype
-        value = i.args.get("value", 0.0)
-        return (i.op in MOVING or i.op == "adds") and value == 0.0
-
-    return _holds(part, name, writes_narrow, lambda i: i.op not in ("cast", "copy_in", "duplicate"))
-
-
-def _holds(part: Part, name: str, allowed: Callable[[Instr], bool], asks: Callable[[Instr], bool]) -> bool:
-    todo, seen = [name], {name}
-    while todo:
-        buffer = todo.pop()
-        for i in _instrs(part):
-            if buffer in _buffers(i.outs):
-                if not allowed(i):
-                    return False
-                data = [p for p in i.ins if isinstance(p, Region) and p.dtype == "f32" or _dtype(p) == "i32"]
-                skipped = 1 if i.op == "gather" else 0  # offsets are no data
-                for p in data[: len(data) - skipped] if asks(i) else ():
-                    if isinstance(p, Region) and p.buffer.name not in seen:
-                        seen.add(p.buffer.name)
-                        todo.append(p.buffer.name)
-    return True
-
-
-def _only_sign(part: Part, name: str) -> bool:
-    """Whether all that is asked of a buffer is how it compares with 0."""
-    readers = [i for i in _instrs(part) if name in _buffers(i.ins)]
-    return bool(readers) and all(i.op == "compares" and i.args["value"] == 0.0 for i in readers)
-
-
-def _instrs(part: Part) -> Iterator[Instr]:
-    todo: list[Step] = list(part.body)
-    while todo:
-        step = todo.pop()
-        if isinstance(step, Loop | If):
-            todo += step.body
-        elif isinstance(step, Instr):
-            yield step
-
-
-def _dtype(p: object) -> str:
-    return p.dtype if isinstance(p, Region) else p.tensor.dtype if isinstance(p, Window) else ""
+        return mode != "NONE" and holds_whole(part, src.buffer.name)
+    return pair[0] == "f32" and mode != "NONE" and holds_narrow(part, src.buffer.name, pair[1])
 
 
 def _one(program: Program, mutant: Mutant) -> tuple[Step | None, Step | None]:

@@ -54,10 +54,11 @@ def _signals(body: Sequence[Step], path: Path, around: Around, taken: set[Path])
         first, atoms = linear(number)
         width = max((a.args[1] for a in atoms if isinstance(a.args[1], int)), default=1)
         for there, step in around:
-            if isinstance(step, Set | Wait) and (step.src, step.dst) == (src, dst):
-                if isinstance(step.number, int) and first <= step.number < first + width:
-                    paths.append(there)
-                    taken.add(there)
+            if not isinstance(step, Set | Wait) or (step.src, step.dst) != (src, dst):
+                continue
+            if isinstance(step.number, int) and first <= step.number < first + width:
+                paths.append(there)
+                taken.add(there)
         here = {p: body[p[-1]] for p in paths if p[:-1] == path} | dict(around)
         sets = tuple(p for p in paths if isinstance(here[p], Set))
         waits = tuple(p for p in paths if isinstance(here[p], Wait))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 from ..physical import Buffer, Instr, Part, Program, Step
 from ..scalar import Int, Scalar
@@ -55,7 +56,7 @@ def overlaps(program: Program) -> Iterator[Mutant]:
     """A buffer at the address of the one below it, or over that one's end."""
     for part in program.parts:
         mine = placed(part)
-        for below, b in zip(mine, mine[1:], strict=False):
+        for below, b in pairwise(mine):
             if below.scope == b.scope and below.address + below.total <= b.address:
                 last = below.address + (below.total - 1) // STRICTEST * STRICTEST
                 for what, address in (("at", below.address), ("over the end of", last)):
