@@ -64,13 +64,14 @@ class Spelled:
 
 def spell(program: ph.Program) -> Spelled:
     """The text of a kernel."""
-    return Spelled(_kernel(program), tiling_header(program))
+    return Spelled(kernel_text(program, Writer), tiling_header(program))
 
 
-def _kernel(p: ph.Program) -> str:
+def kernel_text(p: ph.Program, writer: Callable[[ph.Program, ph.Part, int], Writer]) -> str:
+    """The file of a kernel, its parts written by such writers."""
     mixed = len(p.parts) > 1
     kind = "MIX_AIC_1_1" if mixed else f"{p.parts[0].core}_ONLY"
-    parts = [_Writer(p, part, 2 if mixed else 1).text() for part in p.parts]
+    parts = [writer(p, part, 2 if mixed else 1).text() for part in p.parts]
     if mixed:
         parts = [f"    if ASCEND_IS_{part.core} {{\n{text}\n    }}" for part, text in zip(p.parts, parts, strict=True)]
     body = "\n".join(parts)
@@ -105,7 +106,7 @@ def tiling_header(program: ph.Program) -> str:
     )
 
 
-class _Writer:
+class Writer:
     """Writes one part: what one kind of core executes."""
 
     def __init__(self, program: ph.Program, part: ph.Part, depth: int) -> None:
@@ -114,9 +115,11 @@ class _Writer:
         self.names: dict[tuple[ph.Buffer, str], str] = {}
 
     def line(self, line: str) -> None:
+        """One line, as deep as it stands."""
         self.lines.append("    " * self.depth + line)
 
     def text(self) -> str:
+        """The whole part."""
         for t in _touched(self.program, self.part):
             kind = TYPES[t.dtype]
             self.line(f"GlobalTensor<{kind}> {t.name};")
@@ -140,45 +143,50 @@ class _Writer:
         name = scope.lower()
         self.line(f"TBuf<TPosition::{POSITIONS[scope]}> {name}_buf;")
         self.line(f"pipe.InitBuffer({name}_buf, {size});")
-        self.line(f"LocalTensor<uint8_t> {name} = {name}_buf.Get<uint8_t>();")
         kinds = _kinds(self.part.body)
         for b in mine:
             for number, dtype in enumerate(kinds.get(b, ())):
                 kind = TYPES[dtype]
-                cast = "" if kind == "uint8_t" else f".ReinterpretCast<{kind}>()"
                 self.names[b, dtype] = b.name if number == 0 else f"{b.name}_{dtype}"
-                self.line(f"LocalTensor<{kind}> {self.names[b, dtype]} = {name}[{b.address}]{cast};")
+                count, place = self.copies(b) * (b.size * 8 // BITS[dtype]), c_text(self.address(b))
+                tensor = f"{name}_buf.GetWithOffset<{kind}>({c_text(count)}, {place})"
+                self.line(f"LocalTensor<{kind}> {self.names[b, dtype]} = {tensor};")
 
     # --- steps ---
 
     def block(self, body: Sequence[ph.Step]) -> None:
+        """Steps in their order."""
         for step in body:
-            match step:
-                case ph.Loop():
-                    self._loop(step)
-                case ph.If():
-                    self.line(f"if ({c_text(step.condition)}) {{")
-                    self._inside(step.body)
-                case ph.Set():
-                    self.line(f"SetFlag<HardEvent::{step.src}_{step.dst}>({c_text(step.number)});")
-                case ph.Wait():
-                    self.line(f"WaitFlag<HardEvent::{step.src}_{step.dst}>({c_text(step.number)});")
-                case ph.Barrier():
-                    self.line(f"PipeBarrier<PIPE_{step.pipe}>();")
-                case ph.CrossSet():
-                    self.line(f"CrossCoreSetFlag<{step.mode}, PIPE_{step.pipe}>({step.number});")
-                case ph.CrossWait():
-                    pipe = "" if step.pipe == "S" else f", PIPE_{step.pipe}"
-                    self.line(f"CrossCoreWaitFlag<{step.mode}{pipe}>({step.number});")
-                case ph.Tick():
-                    self.line(f"++{step.name};")
-                case ph.Get():
-                    index = step.index if isinstance(step.src, Tensor) else 0
-                    source = step.src.name if isinstance(step.src, Tensor) else self.at(step.src)
-                    self.line(f"const int64_t {step.name} = {source}.GetValue({c_text(index)});")
-                case Instr():
-                    for line in SPELLING[step.op](self, step):
-                        self.line(line)
+            self.step(step)
+
+    def step(self, step: ph.Step) -> None:
+        """One step and what is inside it."""
+        match step:
+            case ph.Loop():
+                self._loop(step)
+            case ph.If():
+                self.line(f"if ({c_text(step.condition)}) {{")
+                self._inside(step.body)
+            case ph.Set():
+                self.line(f"SetFlag<HardEvent::{step.src}_{step.dst}>({c_text(step.number)});")
+            case ph.Wait():
+                self.line(f"WaitFlag<HardEvent::{step.src}_{step.dst}>({c_text(step.number)});")
+            case ph.Barrier():
+                self.line(f"PipeBarrier<PIPE_{step.pipe}>();")
+            case ph.CrossSet():
+                self.line(f"CrossCoreSetFlag<{step.mode}, PIPE_{step.pipe}>({step.number});")
+            case ph.CrossWait():
+                pipe = "" if step.pipe == "S" else f", PIPE_{step.pipe}"
+                self.line(f"CrossCoreWaitFlag<{step.mode}{pipe}>({step.number});")
+            case ph.Tick():
+                self.line(f"++{step.name};")
+            case ph.Get():
+                index = step.index if isinstance(step.src, Tensor) else 0
+                source = step.src.name if isinstance(step.src, Tensor) else self.at(step.src)
+                self.line(f"const int64_t {step.name} = {source}.GetValue({c_text(index)});")
+            case Instr():
+                for line in SPELLING[step.op](self, step):
+                    self.line(line)
 
     def _inside(self, body: Sequence[ph.Step]) -> None:
         self.depth += 1
@@ -197,12 +205,20 @@ class _Writer:
 
     # --- operands ---
 
+    def copies(self, b: ph.Buffer) -> Int:
+        """How many copies of a buffer take turns."""
+        return b.stages
+
+    def address(self, b: ph.Buffer) -> Int:
+        """Where a buffer begins."""
+        return b.address
+
     def at(self, r: Region) -> str:
         """A region's first element."""
         b = r.buffer
         offset = r.offset
         if b.stages > 1:
-            offset = add(mul(rem(r.turn, b.stages), b.size * 8 // BITS[r.dtype]), offset)
+            offset = add(mul(rem(r.turn, self.copies(b)), b.size * 8 // BITS[r.dtype]), offset)
         name = self.names[b, r.dtype]
         return name if offset == 0 else f"{name}[{c_text(offset)}]"
 
@@ -264,7 +280,7 @@ def _dense(i: Instr) -> bool:
     return all(isinstance(p, Region) and p.dense for p in (*i.outs, *i.ins))
 
 
-def _binary(w: _Writer, i: Instr) -> Lines:
+def _binary(w: Writer, i: Instr) -> Lines:
     names = ", ".join(w.at(p) for p in _regions(i.outs + i.ins))
     (dst,) = _regions(i.outs)
     if _dense(i):
@@ -278,7 +294,7 @@ def _regions(places: tuple[ph.Place, ...]) -> list[Region]:
     return [p for p in places if isinstance(p, Region)]
 
 
-def _number(w: _Writer, i: Instr) -> Lines:
+def _number(w: Writer, i: Instr) -> Lines:
     (dst,), (src,) = _regions(i.outs), _regions(i.ins)
     value = literal(i.args["value"], dst.dtype)
     if _dense(i):
@@ -288,80 +304,80 @@ def _number(w: _Writer, i: Instr) -> Lines:
     return [f"{NUMBER[i.op]}({w.at(dst)}, {w.at(src)}, {value}, {d.mask}, {d.repeats}, UnaryRepeatParams({strides}));"]
 
 
-def _unary(w: _Writer, i: Instr) -> Lines:
+def _unary(w: Writer, i: Instr) -> Lines:
     (dst,), (src,) = _regions(i.outs), _regions(i.ins)
     return [f"{UNARY[i.op]}({w.at(dst)}, {w.at(src)}, {dst.count});"]
 
 
-def _shift(w: _Writer, i: Instr) -> Lines:
+def _shift(w: Writer, i: Instr) -> Lines:
     (dst,), (src,) = _regions(i.outs), _regions(i.ins)
     return [f"ShiftRight({w.at(dst)}, {w.at(src)}, {literal(i.args['value'], 'i32')}, {dst.count});"]
 
 
-def _duplicate(w: _Writer, i: Instr) -> Lines:
+def _duplicate(w: Writer, i: Instr) -> Lines:
     (dst,) = _regions(i.outs)
     return [f"Duplicate({w.at(dst)}, {literal(i.args['value'], dst.dtype)}, {dst.count});"]
 
 
-def _iota(w: _Writer, i: Instr) -> Lines:
+def _iota(w: Writer, i: Instr) -> Lines:
     (dst,) = _regions(i.outs)
     return [f"CreateVecIndex({w.at(dst)}, {literal(i.args['start'], 'i32')}, {dst.count});"]
 
 
-def _cast(w: _Writer, i: Instr) -> Lines:
+def _cast(w: Writer, i: Instr) -> Lines:
     (dst,), (src,) = _regions(i.outs), _regions(i.ins)
     exact = dst.dtype == "f32" or (src.dtype, dst.dtype) == ("bool", "f16")
-    mode = "CAST_NONE" if exact else "CAST_RINT"
-    return [f"Cast({w.at(dst)}, {w.at(src)}, RoundMode::{mode}, {dst.count});"]
+    mode = i.args.get("mode", "NONE" if exact else "RINT")
+    return [f"Cast({w.at(dst)}, {w.at(src)}, RoundMode::CAST_{mode}, {dst.count});"]
 
 
-def _brcb(w: _Writer, i: Instr) -> Lines:
+def _brcb(w: Writer, i: Instr) -> Lines:
     (dst,), (src,) = _regions(i.outs), _regions(i.ins)
     return [f"Brcb({w.at(dst)}, {w.at(src)}, {src.count // 8}, BrcbRepeatParams(1, 8));"]
 
 
-def _gather(w: _Writer, i: Instr) -> Lines:
+def _gather(w: Writer, i: Instr) -> Lines:
     (dst,), (src, offsets) = _regions(i.outs), _regions(i.ins)
     return [f"Gather({w.at(dst)}, {w.at(src)}, {w.at(offsets)}.ReinterpretCast<uint32_t>(), 0, {dst.count});"]
 
 
-def _whole(w: _Writer, i: Instr) -> Lines:
+def _whole(w: Writer, i: Instr) -> Lines:
     (dst,), (src,) = _regions(i.outs), _regions(i.ins)
     s, kind = _repeat(src), i.op.removeprefix("whole_").capitalize()
     order = "" if kind == "Sum" else ", ReduceOrder::ORDER_ONLY_VALUE"
     return [f"WholeReduce{kind}({w.at(dst)}, {w.at(src)}, {s.mask}, {s.repeats}, 1, 1, {s.outer or 8}{order});"]
 
 
-def _compare(w: _Writer, i: Instr) -> Lines:
+def _compare(w: Writer, i: Instr) -> Lines:
     (dst,), (a, b) = _regions(i.outs), _regions(i.ins)
     return [f"Compare({w.at(dst)}, {w.at(a)}, {w.at(b)}, CMPMODE::{COMPARE[str(i.args['cmp'])]}, {a.count});"]
 
 
-def _compares(w: _Writer, i: Instr) -> Lines:
+def _compares(w: Writer, i: Instr) -> Lines:
     (dst,), (a,) = _regions(i.outs), _regions(i.ins)
     value = literal(i.args["value"], "f32")
     return [f"CompareScalar({w.at(dst)}, {w.at(a)}, {value}, CMPMODE::{COMPARE[str(i.args['cmp'])]}, {a.count});"]
 
 
-def _select(w: _Writer, i: Instr) -> Lines:
+def _select(w: Writer, i: Instr) -> Lines:
     (dst,), (bits, a, b) = _regions(i.outs), _regions(i.ins)
     mode = "SELMODE::VSEL_TENSOR_TENSOR_MODE"
     return [f"Select({w.at(dst)}, {w.at(bits)}, {w.at(a)}, {w.at(b)}, {mode}, {dst.count});"]
 
 
-def _selects(w: _Writer, i: Instr) -> Lines:
+def _selects(w: Writer, i: Instr) -> Lines:
     (dst,), (bits, a) = _regions(i.outs), _regions(i.ins)
     value, mode = literal(i.args["value"], "f32"), "SELMODE::VSEL_TENSOR_SCALAR_MODE"
     return [f"Select({w.at(dst)}, {w.at(bits)}, {w.at(a)}, {value}, {mode}, {dst.count});"]
 
 
-def _compress(w: _Writer, i: Instr) -> Lines:
+def _compress(w: Writer, i: Instr) -> Lines:
     (dst,), (src, bits) = _regions(i.outs), _regions(i.ins)
     call = f"GatherMask({w.at(dst)}, {w.at(src)}, {w.at(bits)}.ReinterpretCast<uint32_t>(), true, {src.count}"
     return ["{", "    uint64_t kept = 0;", f"    {call}, GatherMaskParams(1, 1, 8, 8), kept);", "}"]
 
 
-def _copy_in(w: _Writer, i: Instr) -> Lines:
+def _copy_in(w: Writer, i: Instr) -> Lines:
     (dst,), (src,) = _regions(i.outs), _windows(i.ins)
     size, kind = BITS[dst.dtype] // 8, TYPES[dst.dtype]
     block = 32 // size
@@ -375,7 +391,7 @@ def _copy_in(w: _Writer, i: Instr) -> Lines:
     return [f"DataCopyPad({w.at(dst)}, {_gm(src)}, {params}, {pad});"]
 
 
-def _copy_out(w: _Writer, i: Instr) -> Lines:
+def _copy_out(w: Writer, i: Instr) -> Lines:
     (dst,), (src,) = _windows(i.outs), _regions(i.ins)
     size = BITS[src.dtype] // 8
     block = 32 // size
@@ -399,14 +415,14 @@ def _ext(rows: Int, size: Int, src_gap: Int, dst_gap: Int, single: bool) -> str:
     return f"DataCopyExtParams({count}, {length}, {gaps[0]}, {gaps[1]}, 0)"
 
 
-def _clear(w: _Writer, i: Instr) -> Lines:
+def _clear(w: Writer, i: Instr) -> Lines:
     (dst,) = _regions(i.outs)
     kind = TYPES[dst.dtype]
     blocks = dst.count * BITS[dst.dtype] // 256
     return [f"InitConstValue({w.at(dst)}, InitConstValueParams<{kind}>(1, {blocks}, 0, {literal(0.0, dst.dtype)}));"]
 
 
-def _nd2nz(w: _Writer, i: Instr) -> Lines:
+def _nd2nz(w: Writer, i: Instr) -> Lines:
     (dst,), (src,) = _regions(i.outs), _windows(i.ins)
     wide = bool(i.args["single"])
     rows = i.args["rows"]
@@ -436,7 +452,7 @@ def _load_2d(destination: str, source: str, repeats: int, stride: int, turned: b
     return [*lines, f"LoadData({destination}, {source}, load);"]
 
 
-def _load_a(w: _Writer, i: Instr) -> Lines:
+def _load_a(w: Writer, i: Instr) -> Lines:
     """Nz to Zz: band by band of 16 rows."""
     (dst,), (src,) = _regions(i.outs), _regions(i.ins)
     rows, depth = _int(i.args["rows"]), _int(i.args["depth"])
@@ -447,7 +463,7 @@ def _load_a(w: _Writer, i: Instr) -> Lines:
     return [f"for (int64_t band = 0; band < {rows // 16}; ++band) {{", *(f"    {x}" for x in inner), "}"]
 
 
-def _load_b(w: _Writer, i: Instr) -> Lines:
+def _load_b(w: Writer, i: Instr) -> Lines:
     """``[N, K]`` in L1 is already what L0B wants."""
     (dst,), (src,) = _regions(i.outs), _regions(i.ins)
     fractal = 16 * 256 // BITS[dst.dtype]
@@ -459,7 +475,7 @@ def _load_b(w: _Writer, i: Instr) -> Lines:
     return lines
 
 
-def _load_b_turned(w: _Writer, i: Instr) -> Lines:
+def _load_b_turned(w: Writer, i: Instr) -> Lines:
     """``[K, N]`` in L1: band by band of 16 rows, each fractal transposed on its way."""
     (dst,), (src,) = _regions(i.outs), _regions(i.ins)
     rows, depth, n = _int(i.args["rows"]), _int(i.args["depth"]), _int(i.args["n"])
@@ -469,7 +485,7 @@ def _load_b_turned(w: _Writer, i: Instr) -> Lines:
     return [f"for (int64_t band = 0; band < {depth // 16}; ++band) {{", *(f"    {x}" for x in inner), "}"]
 
 
-def _mmad(w: _Writer, i: Instr) -> Lines:
+def _mmad(w: Writer, i: Instr) -> Lines:
     (dst,), (a, b, _) = _regions(i.outs), _regions(i.ins)
     fields = {key: i.args[key] for key in ("m", "n", "k")}
     first = i.args["first"]
@@ -479,7 +495,7 @@ def _mmad(w: _Writer, i: Instr) -> Lines:
     return ["{", "    MmadParams product;", *lines, f"    Mmad({w.at(dst)}, {w.at(a)}, {w.at(b)}, product);", "}"]
 
 
-def _fixpipe(w: _Writer, i: Instr) -> Lines:
+def _fixpipe(w: Writer, i: Instr) -> Lines:
     (dst,), (src,) = _windows(i.outs), _regions(i.ins)
     out = TYPES[dst.tensor.dtype]
     cast = {"f32": "NoQuant", "bf16": "F322BF16", "f16": "F322F16"}[dst.tensor.dtype]
@@ -498,7 +514,7 @@ def _int(value: ph.Value | Int) -> int:
     return value
 
 
-SPELLING: Mapping[str, Callable[[_Writer, Instr], Lines]] = {
+SPELLING: Mapping[str, Callable[[Writer, Instr], Lines]] = {
     **dict.fromkeys(BINARY, _binary),
     **dict.fromkeys(NUMBER, _number),
     **dict.fromkeys(UNARY, _unary),

@@ -97,7 +97,11 @@ private:
     template <typename T>
     LocalTensor<T> part(uint32_t elements, uint32_t offset) {
         emu::Place place = place_;
+        // A part has bounds of its own, its size rounded up to whole blocks as a buffer's is.
         place.addr += offset;
+        place.lo = place.addr;
+        const uint64_t end = place.lo + (uint64_t(elements) * sizeof(T) + 31) / 32 * 32;
+        if (end < place.hi) place.hi = uint32_t(end);
         LocalTensor<T> out(place);
         out.SetSize(elements);
         return out;

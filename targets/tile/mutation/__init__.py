@@ -1,0 +1,1 @@
+"""Mutants of physical tile programs: what a sanitizer must find."""
