@@ -90,7 +90,8 @@ class Mutated:
         for number, bodies in enumerate(texts):
             if bodies:
                 sources.append(self.folder / f"mutants{number}.cpp")
-                helpers = "namespace {\n" + "".join(HELPERS.values()) + "}\n"
+                used = [text for name, text in HELPERS.items() if any(name in body for body in bodies)]
+                helpers = "namespace {\n" + "".join(used) + "}\n"
                 sources[-1].write_text(f'#include "kernel_operator.h"\n{helpers}' + "\n".join(bodies))
         self.library = build(sources, self.folder, 2201, self.machine)
 

@@ -5,6 +5,7 @@ a core, several turns of every loop.
 from __future__ import annotations
 
 import numpy as np
+from tile_hyper import Site
 from tiling import Array, Arrays, Case, Sizes, counts, normal, reference
 
 from dsv4c.ir.types import DTYPES
@@ -170,25 +171,17 @@ def _lightning_indexer() -> Case:
 
 
 def _hyper_pre() -> Case:
-    n, width, attrs = 4, 40, {"eps": 1e-6, "hc_eps": 1e-6, "iterations": 3}
+    n, width = 4, 40
+    site = Site("hyper_pre", "bf16", width, (2 + n) * n)
 
     def inputs(rng: Rng, s: Sizes) -> Arrays:
-        outs = (2 + n) * n
-        base = normal(rng, "f32", outs)
+        a = site.summed(rng, s)
         if s["T"] == FAR:
-            base[2 * n :] = 200 * np.repeat(np.arange(n), n) + np.tile([0] * (n - 1) + [100], n)
-        return {
-            "x": normal(rng, "bf16", s["T"], n * width), "fn": normal(rng, "f32", outs, n * width) / 8,
-            "base": base, "scale": np.array([0.5, 0.7, 0.9], "f"),
-        }  # fmt: skip
+            a["base"][2 * n :] = 200 * np.repeat(np.arange(n), n) + np.tile([0] * (n - 1) + [100], n)
+        return a
 
-    def want(a: Arrays, s: Sizes) -> Arrays:
-        x = a["x"].reshape(s["T"], n, width)
-        rows, post, mix = reference("hyper_pre", x, a["fn"], a["base"], a["scale"], **attrs)
-        return {"rows": rows, "post": post, "mix": mix.reshape(s["T"], n * n)}
-
-    options = {"n": n, "width": width, "dtype": "bf16", **attrs}
-    return Case(hyper.hyper_pre, options, [{"rows": 8, "cols": 32}], counts("T", 61, FAR), inputs, want, units=1024)
+    options = {"n": n, "width": width, "dtype": "bf16", **site.attrs}
+    return Case(hyper.hyper_pre, options, [{"cols": 32}], counts("T", 61, FAR), inputs, site.want, units=1024)
 
 
 def _compress_kv() -> Case:

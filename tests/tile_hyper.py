@@ -17,7 +17,7 @@ def sites() -> Cases:
     for label, width, tokens in WIDTHS:
         for dtype in FLOATS:
             for op, outs in (("hyper_pre", (2 + N) * N), ("hyper_head", N)):
-                site = _Site(op, dtype, width, outs)
+                site = Site(op, dtype, width, outs)
                 sizes, whole = counts("T", *tokens), N * width
                 options = {"outs": outs, "whole": whole, "dtype": dtype}
                 yield f"hyper_mixes_{outs}_{label}_{dtype}", Case(
@@ -33,7 +33,7 @@ def sites() -> Cases:
                 )  # fmt: skip
 
 
-class _Site:
+class Site:
     """Inputs of one of the ops, and what its two kernels write."""
 
     def __init__(self, op: str, dtype: str, width: int, outs: int) -> None:
