@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
 
 from dsv4c.ir.dims import Extent, evaluate
-from dsv4c.ir.types import BITS
+from dsv4c.ir.types import BITS, DTYPES
 from dsv4c.plan import CallSite, Launch, Plan, PlanFunction, Ref, RefTree, View
 
+Array = np.ndarray[Any, Any]
 ALIGN = 64
 
 
@@ -43,6 +48,22 @@ class RequireError(Exception):
 
 class BindError(ValueError):
     """A plan does not fit the memory or the kernels that it is bound to."""
+
+
+def array_of(s: Slice, spaces: Mapping[str, Mapping[str, Array]]) -> Array:
+    """The array that a slice outside of the arena lies in; BindError where there is none or the slice is larger."""
+    if s.key not in spaces[s.space]:
+        raise BindError(f"{s.space} has no {s.key}")
+    array = spaces[s.space][s.key]
+    check_room(s, array.nbytes)
+    return array
+
+
+def check_room(s: Slice, room: int) -> None:
+    """BindError where a slice needs more than ``room`` bytes."""
+    need = prod(s.shape) * DTYPES[s.dtype].itemsize
+    if need > room:
+        raise BindError(f"{s.space} {s.key}: {list(s.shape)} of {s.dtype} needs {need} bytes, the array has {room}")
 
 
 @dataclass(frozen=True)

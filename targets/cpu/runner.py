@@ -14,7 +14,7 @@ import tvm
 
 from dsv4c.ir.types import DTYPES
 from dsv4c.plan import Plan
-from dsv4c.runtime.link import ALIGN, BindError, Slice, Step, link
+from dsv4c.runtime.link import ALIGN, BindError, Slice, Step, array_of, check_room, link
 
 from ..tvm.scalar import DTYPE
 
@@ -110,23 +110,13 @@ def _tensors(arena: Array, spaces: Spaces) -> Callable[[Slice], Any]:
 def _block(arena: Array, spaces: Spaces, blocks: dict[tuple[str, str], Any], s: Slice) -> Any:
     """The memory that a slice lies in, as bytes; BindError when there is none or the slice is larger."""
     if s.space == "arena":
-        _check_room(s, arena.nbytes - s.offset)
+        check_room(s, arena.nbytes - s.offset)
         return tvm.runtime.from_dlpack(arena[s.offset :])
     key = (s.space, s.key)
-    if s.key not in spaces[s.space]:
-        raise BindError(f"{s.space} has no {s.key}")
-    array = spaces[s.space][s.key]
-    _check_room(s, array.nbytes)
+    array = array_of(s, spaces)  # TVM makes views without looking; a kernel would then read or write past the end
     if key not in blocks:
         blocks[key] = tvm.runtime.from_dlpack(_bytes(array))
     return blocks[key]
-
-
-def _check_room(s: Slice, room: int) -> None:
-    # TVM makes views without looking; a kernel would then read or write past the end.
-    need = prod(s.shape) * DTYPES[s.dtype].itemsize
-    if need > room:
-        raise BindError(f"{s.space} {s.key}: {list(s.shape)} of {s.dtype} needs {need} bytes, the array has {room}")
 
 
 def _bytes(array: Array) -> Array:
