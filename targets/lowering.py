@@ -116,6 +116,14 @@ class FunctionLowering:
         """Launch a copy of a kept value into ``out``."""
         raise NotImplementedError
 
+    def emit(self, name: str, operands: tuple[Value, ...], attrs: Mapping[str, Any], type_: TensorType) -> Value:
+        """A new kept value, made by one op that the function does not have."""
+        out = Value(type_)
+        op = Op(name, operands, attrs, (out,), self.loc)
+        self.keeping.add_kept(op)
+        self.lower_op(op)
+        return out
+
     def _tree(self, value: Value) -> RefTree:
         return self.places[id(value)] if id(value) in self.places else self.view(value).ref
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dsv4c.ir.core import Value
+from dsv4c.ir.core import Op, Value
 from dsv4c.ir.dims import Extent, Shape, product
 from dsv4c.plan import View
 
@@ -18,6 +18,13 @@ def number(extent: Extent) -> int:
 def known(extent: Extent) -> int | None:
     """A number if the extent is one, else None: the kernel then takes it as a scalar."""
     return extent if isinstance(extent, int) else None
+
+
+def int_attr(op: Op, name: str) -> int:
+    """An attribute that is a number."""
+    value = op.attrs[name]
+    assert isinstance(value, int)
+    return value
 
 
 def rows_of(x: Value) -> tuple[Extent, int]:

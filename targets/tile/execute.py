@@ -14,22 +14,15 @@ import numpy as np
 from dsv4c.ir.types import DTYPES
 
 from . import physical as ph
-from .interpret import OutOfBoundsError
+from .interpret import BINARY, COMPARE, UNARY, OutOfBoundsError, rows_of
 from .logical import Tensor, Window
 from .scalar import Int, evaluate
 
 Array = np.ndarray[Any, Any]
 POISON = 0xFB  # a NaN in every float dtype
 
-_BINARY: Mapping[str, Callable[[Any, Any], Any]] = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "max": np.maximum, "min": np.minimum,
-}  # fmt: skip
 _NUMBER: Mapping[str, Callable[[Any, Any], Any]] = {
     "adds": np.add, "muls": np.multiply, "maxs": np.maximum, "mins": np.minimum, "shift_right": np.right_shift,
-}  # fmt: skip
-_UNARY: Mapping[str, Callable[[Any], Any]] = {"exp": np.exp, "ln": np.log, "sqrt": np.sqrt, "abs": np.abs}
-_COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
-    "<": np.less, ">": np.greater, "<=": np.less_equal, ">=": np.greater_equal, "==": np.equal, "!=": np.not_equal,
 }  # fmt: skip
 _REDUCE: Mapping[str, Callable[..., Any]] = {"whole_sum": np.sum, "whole_max": np.max, "whole_min": np.min}
 
@@ -142,9 +135,7 @@ class _Core:
         """The elements, as a view."""
         flat = self.arrays[w.tensor.name]
         offset, rows, cols, pitch = (evaluate(x, self.env) for x in (w.offset, w.rows, w.cols, w.pitch))
-        if rows <= 0 or cols <= 0 or offset < 0 or offset + (rows - 1) * pitch + cols > flat.size:
-            raise OutOfBoundsError(f"{w.tensor.name}: {rows} x {cols} from {offset}, pitch {pitch}, of {flat.size}")
-        return np.lib.stride_tricks.as_strided(flat[offset:], (rows, cols), (pitch * flat.itemsize, flat.itemsize))
+        return rows_of(w.tensor.name, flat, offset, rows, cols, pitch)
 
     def place(self, p: ph.Place) -> Array:
         return self.region(p) if isinstance(p, ph.Region) else self.window(p)
@@ -154,12 +145,12 @@ class _Core:
 
     def _instr(self, s: ph.Instr) -> None:
         (dst, *_), srcs = [self.place(p) for p in s.outs], [self.place(p) for p in s.ins]
-        if s.op in _BINARY:
-            dst[...] = _BINARY[s.op](*srcs)
+        if s.op in BINARY:
+            dst[...] = BINARY[s.op](*srcs)
         elif s.op in _NUMBER:
             dst[...] = _NUMBER[s.op](srcs[0], dst.dtype.type(self.value(s.args["value"])))
-        elif s.op in _UNARY:
-            dst[...] = _UNARY[s.op](srcs[0])
+        elif s.op in UNARY:
+            dst[...] = UNARY[s.op](srcs[0])
         elif s.op in _REDUCE:
             dst[...] = _REDUCE[s.op](srcs[0].reshape(dst.size, -1), axis=1)
         else:
@@ -182,10 +173,10 @@ class _Core:
         dst[...] = srcs[0][srcs[1] // srcs[0].itemsize]
 
     def _compare(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
-        dst.view(np.uint8)[...] = np.packbits(_COMPARE[str(s.args["cmp"])](*srcs), bitorder="little")
+        dst.view(np.uint8)[...] = np.packbits(COMPARE[str(s.args["cmp"])](*srcs), bitorder="little")
 
     def _compares(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
-        hit = _COMPARE[str(s.args["cmp"])](srcs[0], np.float32(self.value(s.args["value"])))
+        hit = COMPARE[str(s.args["cmp"])](srcs[0], np.float32(self.value(s.args["value"])))
         dst.view(np.uint8)[...] = np.packbits(hit, bitorder="little")
 
     def _select(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:

@@ -16,13 +16,13 @@ from .scalar import Int, evaluate
 Array = np.ndarray[Any, Any]
 UNDEFINED = {"f": np.nan, "i": -(2**30), "V": np.nan, "b": 1}
 
-_BINARY: Mapping[str, Callable[[Any, Any], Any]] = {
+BINARY: Mapping[str, Callable[[Any, Any], Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "max": np.maximum, "min": np.minimum,
 }  # fmt: skip
-_UNARY: Mapping[str, Callable[[Any], Any]] = {
+UNARY: Mapping[str, Callable[[Any], Any]] = {
     "exp": np.exp, "ln": np.log, "sqrt": np.sqrt, "abs": np.abs, "copy": np.array,
 }  # fmt: skip
-_COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
+COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
     "<": np.less, ">": np.greater, "<=": np.less_equal, ">=": np.greater_equal, "==": np.equal, "!=": np.not_equal,
 }  # fmt: skip
 _REDUCE: Mapping[str, Callable[..., Any]] = {"sum": np.sum, "max": np.max, "min": np.min}
@@ -36,6 +36,13 @@ def run(program: ir.Program, arrays: Mapping[str, Array], sizes: Mapping[str, in
     """Execute over contiguous arrays, one a tensor; outputs are written in place."""
     with np.errstate(all="ignore"):
         _Run({name: a.reshape(-1) for name, a in arrays.items()}, dict(sizes)).block(program.body)
+
+
+def rows_of(name: str, flat: Array, offset: int, rows: int, cols: int, pitch: int) -> Array:
+    """Rows of a tensor, as a view ``[rows, cols]``; OutOfBoundsError where it has no such elements."""
+    if rows <= 0 or cols <= 0 or offset < 0 or offset + (rows - 1) * pitch + cols > flat.size:
+        raise OutOfBoundsError(f"{name}: {rows} x {cols} from {offset}, pitch {pitch}, of {flat.size}")
+    return np.lib.stride_tricks.as_strided(flat[offset:], (rows, cols), (pitch * flat.itemsize, flat.itemsize))
 
 
 class _Run:
@@ -68,10 +75,7 @@ class _Run:
         offset, rows, cols, pitch = (self.number(x) for x in (w.offset, w.rows, w.cols, w.pitch))
         if rows <= 0 or cols <= 0:
             return flat[:0].reshape(0, 0)
-        if offset < 0 or offset + (rows - 1) * pitch + cols > flat.size:
-            raise OutOfBoundsError(f"{w.tensor.name}: {rows} x {cols} from {offset}, pitch {pitch}, of {flat.size}")
-        strides = (pitch * flat.itemsize, flat.itemsize)
-        return np.lib.stride_tricks.as_strided(flat[offset:], (rows, cols), strides)
+        return rows_of(w.tensor.name, flat, offset, rows, cols, pitch)
 
     def _declare(self, s: ir.Declare) -> None:
         kind = DTYPES[s.tile.dtype]
@@ -93,9 +97,9 @@ class _Run:
             dst[...] = srcs[0] >> int(srcs[1])
         elif len(srcs) == 2:
             kind = dst.dtype
-            dst[...] = _BINARY[s.op](*(np.asarray(x, kind) for x in srcs))
+            dst[...] = BINARY[s.op](*(np.asarray(x, kind) for x in srcs))
         else:
-            dst[...] = _UNARY[s.op](srcs[0])
+            dst[...] = UNARY[s.op](srcs[0])
 
     def _cast(self, s: ir.Cast) -> None:
         dst, src = self.piece(s.dst), self.piece(s.src)
@@ -103,7 +107,7 @@ class _Run:
 
     def _where(self, s: ir.Where) -> None:
         left, right, yes, no = (self.operand(o) for o in (s.left, s.right, s.yes, s.no))
-        self.piece(s.dst)[...] = np.where(_COMPARE[s.cmp](left, right), yes, no)
+        self.piece(s.dst)[...] = np.where(COMPARE[s.cmp](left, right), yes, no)
 
     def _reduce(self, s: ir.Reduce) -> None:
         src = self.piece(s.src)
@@ -121,7 +125,7 @@ class _Run:
             dst[...] = srcs[0][:, int(s.op == "odd") :: 2]
 
     def _compress(self, s: ir.Compress) -> None:
-        kept = self.piece(s.src)[_COMPARE[s.cmp](self.piece(s.left), self.operand(s.right))]
+        kept = self.piece(s.src)[COMPARE[s.cmp](self.piece(s.left), self.operand(s.right))]
         self.piece(s.dst)[0, : kept.size] = kept
 
     def _iota(self, s: ir.Iota) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .chip import Chip
-from .physical import Buffer, Get, If, Instr, Loop, Region, Step
+from .physical import Buffer, If, Loop, Region, Step, places
+from .scalar import aligned
 
 ALIGN = 64  # bytes; the strictest a vector or L0C operand needs, sorting apart
 
@@ -36,7 +37,7 @@ def _free(buffer: Buffer, others: list[Buffer]) -> int:
     for other in sorted(others, key=lambda b: b.address):
         if at + buffer.total <= other.address:
             break
-        at = max(at, -(-(other.address + other.total) // ALIGN) * ALIGN)
+        at = max(at, aligned(other.address + other.total, ALIGN))
     return at
 
 
@@ -72,10 +73,10 @@ def _lives(body: Sequence[Step], homes: Mapping[Buffer, str]) -> dict[Buffer, Li
                     counters = own
                 used |= inner
                 loops |= counters
-            elif isinstance(step, Instr | Get):
-                for region in _regions(step):
-                    _extend(lives, region.buffer, begin, begin)
-                    used.add(region.buffer)
+            for place in places(step):
+                if isinstance(place, Region):
+                    _extend(lives, place.buffer, begin, begin)
+                    used.add(place.buffer)
         return used, loops
 
     visit(body)
@@ -85,8 +86,3 @@ def _lives(body: Sequence[Step], homes: Mapping[Buffer, str]) -> dict[Buffer, Li
 def _extend(lives: dict[Buffer, Life], b: Buffer, begin: int, end: int) -> None:
     first, last = lives.get(b, (begin, end))
     lives[b] = min(first, begin), max(last, end)
-
-
-def _regions(step: Instr | Get) -> list[Region]:
-    places = (step.src,) if isinstance(step, Get) else (*step.outs, *step.ins)
-    return [p for p in places if isinstance(p, Region)]

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from dsv4c.ir.builder import Builder, cast
 from dsv4c.ir.core import Function, Module
 from dsv4c.ir.types import TensorType
-
-Array = np.ndarray[Any, Any]
 
 
 def pack_function(module: Module, stored: TensorType, form: str) -> Function:
@@ -22,8 +16,3 @@ def pack_function(module: Module, stored: TensorType, form: str) -> Function:
         return module.functions[name]
     with Builder(module, name, w=TensorType(stored.shape, stored.dtype)) as b:
         return b.done(cast(b.params[0], dtype), kind="weights")
-
-
-def unpack(packed: Array, form: str) -> Array:
-    """The weight from its packed form."""
-    return packed

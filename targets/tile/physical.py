@@ -224,6 +224,13 @@ class Program:
         return max((r.offset + r.size * r.depth * BITS[r.tensor.dtype] // 8 for r in self.rings), default=0)
 
 
+def places(step: Step) -> tuple[Place | Tensor, ...]:
+    """What a step itself touches, results first; what is inside a block is not counted."""
+    if isinstance(step, Instr):
+        return (*step.outs, *step.ins)
+    return (step.src,) if isinstance(step, Get) else ()
+
+
 def walk(body: tuple[Step, ...]) -> Iterator[Step]:
     """All steps, loops and conditions before what is inside them."""
     for step in body:

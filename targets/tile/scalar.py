@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-
-from dsv4c.ir.dims import Dim, Extent, FloorDiv
+from typing import overload
 
 COMPARISONS = frozenset({"<", "<=", "==", "and"})
 _PRECEDENCE = {"and": 1, "==": 2, "<": 3, "<=": 3, "+": 4, "-": 4, "*": 5, "//": 5, "%": 5}
@@ -129,9 +128,20 @@ def ceildiv(a: Int, b: Int) -> Int:
     return a if b == 1 else div(add(a, sub(b, 1)), b)
 
 
+@overload
+def aligned(a: int, unit: int) -> int: ...
+@overload
+def aligned(a: Int, unit: int) -> Int: ...
 def aligned(a: Int, unit: int) -> Int:
     """a, rounded up to a multiple."""
     return mul(ceildiv(a, unit), unit)
+
+
+def rest(whole: Int, begin: Int, size: int) -> Int:
+    """How much of a tile there is that begins at a multiple of its size; known where tiles divide the whole."""
+    if isinstance(whole, int) and whole % size == 0:
+        return size
+    return least(size, sub(whole, begin))
 
 
 def less(a: Int, b: Int) -> Int:
@@ -156,30 +166,6 @@ def both(a: Int, b: Int) -> Int:
 _RULES: Mapping[str, Callable[[Int, Int], Int]] = {
     "+": add, "-": sub, "*": mul, "//": div, "%": rem, "min": least, "max": most, "<": less, "==": same, "and": both,
 }  # fmt: skip
-
-
-def apply(op: str, a: Int, b: Int) -> Int:
-    """An operation by its sign, as the parser meets it."""
-    return _RULES[op](a, b)
-
-
-def from_extent(extent: Extent) -> Int:
-    """A dimension of the IR as a scalar over its symbols."""
-    if isinstance(extent, int):
-        return extent
-    total: Int = 0
-    for monomial, coefficient in extent.terms:
-        term: Int = abs(coefficient)
-        for atom in monomial:
-            factor = var(atom) if isinstance(atom, str) else _floordiv(atom)
-            term = mul(term, factor)
-        total = add(total, term) if coefficient > 0 else sub(total, term)
-    return total
-
-
-def _floordiv(atom: FloorDiv) -> Int:
-    numerator: Dim = atom.numerator
-    return div(from_extent(numerator), atom.divisor)
 
 
 def evaluate(a: Int, env: Mapping[str, int]) -> int:

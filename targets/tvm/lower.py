@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from dsv4c.ir.core import Function, IRError, Module, Op, Value, located
-from dsv4c.ir.types import COMPUTE_FLOATS, TensorType
+from dsv4c.ir.types import COMPUTE_FLOATS
 from dsv4c.plan import CallSite, Launch, Plan, PlanFunction, Ref, RefTree, View
 
 from .. import lowering
@@ -105,18 +104,6 @@ class FunctionLowering(lowering.FunctionLowering):
         op = Op("reshape", (value,), {"shape": value.shape}, (Value(value.type),), self.loc)
         self.fusion.add_kept(op)
         self.nest(op, out)
-
-    def materialise(self, name: str, value: Value, attrs: Mapping[str, Any], type_: TensorType) -> Value:
-        """A new kept value made from ``value`` by one op that the function does not have."""
-        return self.emit(name, (value,), attrs, type_)
-
-    def emit(self, name: str, operands: tuple[Value, ...], attrs: Mapping[str, Any], type_: TensorType) -> Value:
-        """A new kept value, made by one op that the function does not have."""
-        out = Value(type_)
-        op = Op(name, operands, attrs, (out,), self.loc)
-        self.fusion.add_kept(op)
-        self.lower_op(op)
-        return out
 
 
 def _stem(op: Op) -> str:

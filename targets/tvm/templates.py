@@ -75,7 +75,7 @@ def _same_batch(f: FunctionLowering, a: Value, b: Value) -> tuple[Value, Value, 
         shape = (*lead, *value.shape[-2:])
         same = value.shape == shape
         wide.append(
-            value if same else f.materialise("broadcast_to", value, {"shape": shape}, TensorType(shape, value.dtype))
+            value if same else f.emit("broadcast_to", (value,), {"shape": shape}, TensorType(shape, value.dtype))
         )
     return wide[0], wide[1], lead
 
@@ -160,11 +160,10 @@ def lower_argmax(f: FunctionLowering, op: Op) -> None:
     rank = x.tensor.rank
     if axis != rank - 1:
         perm = (*(i for i in range(rank) if i != axis), axis)
-        x = f.materialise(
-            "transpose", x, {"perm": perm}, TensorType(tuple(x.shape[int(str(p))] for p in perm), x.dtype)
-        )
+        turned = TensorType(tuple(x.shape[int(str(p))] for p in perm), x.dtype)
+        x = f.emit("transpose", (x,), {"perm": perm}, turned)
     if x.dtype in NARROW:
-        x = f.materialise("cast", x, {"dtype": "f32"}, TensorType(x.shape, "f32"))
+        x = f.emit("cast", (x,), {"dtype": "f32"}, TensorType(x.shape, "f32"))
     rows, n = product(x.shape[:-1]), x.shape[-1]
     kernel = _kernel(f, "argmax", argmax, n=known(n), rows=known(rows), dtype=DTYPE[x.dtype])
     f.launch(kernel, (f.view(x, (rows, n)), View(f.place(op.results[0]), (rows,), "i32")), (rows, n))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from dsv4c.ir.core import Op, Value
-from dsv4c.ir.dims import Extent, Shape, product
-from dsv4c.ir.types import TensorType
+from dsv4c.ir.dims import Extent, Shape
 from dsv4c.plan import View
 
-from ..shapes import known, number, out_view
+from ..heads import absorb_heads
+from ..shapes import int_attr, known, number, out_view
 from .attention.indexer import lightning_indexer
 from .attention.mla import mla_absorbed, mla_attention
 from .attention.sparse import sparse_attention
@@ -106,10 +105,10 @@ def lower_mla_attention(f: FunctionLowering, op: Op) -> None:
     """
     q, latents, rope_keys, kv_b, past = op.operands
     if _top_k(past):
-        _chosen_mla(f, op)
+        absorb_heads(f, op, lambda core, skip: _absorbed(f, core, skip))
         return
     (batch, length, heads, whole), rank, (out,) = q.shape, number(latents.shape[2]), op.results
-    nope, width = _width(op, "nope"), _width(op, "width")
+    nope, width = int_attr(op, "nope"), int_attr(op, "width")
     turned = number(whole) - nope
     form = fitting_form(product_form(q, latents), rank, nope, turned, width)
     sizes = {"B": batch, "S": length, "T": latents.shape[1], "Q": length * heads}
@@ -125,48 +124,9 @@ def lower_mla_attention(f: FunctionLowering, op: Op) -> None:
     f.launch(name, args, tuple(sizes.values()))
 
 
-def _chosen_mla(f: FunctionLowering, op: Op) -> None:
-    """mla_absorbed between two products with halves of every head's matrix."""
-    q, latents, rope_keys, kv_b, chosen = op.operands
-    (batch, length, heads, _), rank, (out,) = q.shape, latents.shape[2], op.results
-    nope, width = _width(op, "nope"), _width(op, "width")
-    plain = f.materialise(
-        "slice", q, {"axis": 3, "start": 0, "stop": nope}, TensorType((batch, length, heads, nope), q.dtype)
-    )
-    both = _made(f, "reshape", kv_b, (heads, nope + width, rank), shape=(heads, nope + width, rank))
-    into = _made(f, "slice", both, (heads, nope, rank), axis=1, start=0, stop=nope)
-    into = _made(f, "transpose", into, (heads, rank, nope), perm=(0, 2, 1))
-    out_of = _made(f, "slice", both, (heads, width, rank), axis=1, start=nope, stop=nope + width)
-    query, mixed = (Value(TensorType((batch, length, heads, rank), q.dtype)) for _ in range(2))
-    _per_head(f, op, plain, into, query)
-    core = Op("mla_absorbed", (query, q, latents, rope_keys, chosen), {"scale": op.attrs["scale"]}, (mixed,), op.loc)
-    _absorbed(f, core, skip=nope)
-    _per_head(f, op, mixed, out_of, out)
-
-
-def _per_head(f: FunctionLowering, op: Op, x: Value, w: Value, out: Value) -> None:
-    """``x [B, S, H, K]`` times each head's matrix ``[H, N, K]``."""
-    rows = _made(f, "reshape", x, (product(x.shape[:2]), *x.shape[2:]), shape=(product(x.shape[:2]), *x.shape[2:]))
-    f.places[id(rows)] = f.place(x)
-    f.lower_op(Op("grouped_linear", (rows, w), {}, (out,), op.loc))
-
-
-def _made(f: FunctionLowering, name: str, x: Value, to: Shape, **attrs: Any) -> Value:
-    """The value of an op that the function does not have: of a weight, or of memory under another shape."""
-    out = Value(TensorType(to, x.dtype))
-    f.fusion.add_kept(Op(name, (x,), attrs, (out,), ""))
-    return out
-
-
 def _top_k(limit: Value) -> int:
     """How many positions a token names; 0 where the limit is the past."""
     return number(limit.shape[2]) if limit.tensor.rank == 3 else 0
-
-
-def _width(op: Op, name: str) -> int:
-    value = op.attrs[name]
-    assert isinstance(value, int)
-    return value
 
 
 def _numbers(*extents: Extent) -> bool:

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dsv4c.ir.types import BITS
 
 from ..logical import Chan, Statement, Tensor, Window
-from ..physical import CrossSet, CrossWait, Get, If, Instr, Loop, Region, Ring, Step, Tick
-from ..scalar import Int, mul, names, rem, var
+from ..physical import CrossSet, CrossWait, If, Instr, Loop, Ring, Step, Tick
+from ..scalar import aligned, mul, rem, var
 from . import cube
-from .scope import IllegalError, Scope, per_block, up
+from .scope import Scope, check_flags, in_rows
 
 LINE = 512  # bytes: rings and slots begin on a line of the L2 cache
-FLAGS = 11  # numbers 0..10 may always be used (ascend.md §2.4)
 
 
 def rings_of(statements: Sequence[Statement]) -> dict[str, Ring]:
@@ -28,11 +27,10 @@ def rings_of(statements: Sequence[Statement]) -> dict[str, Ring]:
         if isinstance(x, Chan):
             dtype = x.src.dtype
             width = BITS[dtype] // 8
-            size = up(x.src.rows * x.src.cols * width, LINE) // width
+            size = aligned(x.src.rows * x.src.cols * width, LINE) // width
             out[x.name] = Ring(Tensor(x.name, dtype, (size * x.depth,), "inout"), size, x.depth, offset)
             offset += size * x.depth * width
-    if 2 * len(out) > FLAGS:
-        raise IllegalError(f"{len(out)} channels need {2 * len(out)} flags, there are {FLAGS}")
+    check_flags(len(out))
     return out
 
 
@@ -58,7 +56,7 @@ def _write(s: Scope, c: Chan, slot: Window) -> str:
     if s.core == "AIC":
         cube.drain(s, c.src.tile, slot)
         return "FIX"
-    s.emit("copy_out", "MTE3", (slot,), (_rows(c.src.rows, c.src.cols, s.region(c.src)),))
+    s.emit("copy_out", "MTE3", (slot,), (in_rows(s.region(c.src), c.src.rows, c.src.cols),))
     return "MTE3"
 
 
@@ -66,13 +64,8 @@ def _read(s: Scope, c: Chan, slot: Window) -> str:
     if s.core == "AIC":
         cube.stage(s, c.dst.tile, slot)
     else:
-        s.emit("copy_in", "MTE2", (_rows(c.dst.rows, c.dst.cols, s.region(c.dst)),), (slot,), fill=0.0)
+        s.emit("copy_in", "MTE2", (in_rows(s.region(c.dst), c.dst.rows, c.dst.cols),), (slot,), fill=0.0)
     return "MTE2"
-
-
-def _rows(rows: int, cols: int, region: Region) -> Region:
-    pitch = region.dims[0][1] if len(region.dims) == 2 else up(cols, per_block(region.dtype))
-    return region.at(0, (rows, pitch), (cols, 1))
 
 
 def credits(s: Scope) -> tuple[list[Step], list[Step]]:
@@ -98,62 +91,3 @@ def _produced(body: Sequence[Step], name: str) -> bool:
         elif isinstance(step, Instr) and any(isinstance(p, Window) and p.tensor.name == name for p in step.outs):
             return True
     return False
-
-
-def without_unused(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Integers that this core reads and never uses are not read; loops and conditions around nothing are none."""
-    out = tuple(steps)
-    while True:
-        used = _used(out)
-        kept = _without(out, used)
-        if kept == out:
-            return out
-        out = kept
-
-
-def _without(steps: Sequence[Step], used: frozenset[str]) -> tuple[Step, ...]:
-    out: list[Step] = []
-    for step in steps:
-        if isinstance(step, Get) and step.name not in used:
-            continue
-        if isinstance(step, Loop):
-            step = Loop(step.var, step.count, _without(step.body, used), step.tasks, step.turn)
-        elif isinstance(step, If):
-            step = If(step.condition, _without(step.body, used))
-        if not isinstance(step, Loop | If) or step.body:
-            out.append(step)
-    return tuple(out)
-
-
-def _used(steps: Sequence[Step]) -> frozenset[str]:
-    found: set[str] = set()
-
-    def note(a: object) -> None:
-        if not isinstance(a, float | str):
-            found.update(names(a))  # type: ignore[arg-type]
-
-    for step in steps:
-        if isinstance(step, Loop):
-            note(step.count)
-            found |= _used(step.body)
-        elif isinstance(step, If):
-            note(step.condition)
-            found |= _used(step.body)
-        elif isinstance(step, Get):
-            note(step.index)
-            if isinstance(step.src, Region):
-                note(step.src.offset)
-        elif isinstance(step, Instr):
-            for value in step.args.values():
-                note(value)
-            for place in (*step.outs, *step.ins):
-                for part in _integers(place):
-                    note(part)
-    return frozenset(found)
-
-
-def _integers(place: Region | Window) -> tuple[Int, ...]:
-    if isinstance(place, Region):
-        return place.offset, place.turn
-    return place.offset, place.rows, place.cols, place.pitch
-

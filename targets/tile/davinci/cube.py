@@ -13,7 +13,7 @@ from ..logical import Compute, Declare, Load, Mma, Store, Tile, Window
 from ..physical import Region
 from ..scalar import Int, add, aligned, both, less, mul, same
 from . import cube2201, cube3510
-from .scope import IllegalError, Scope, up
+from .scope import IllegalError, Scope
 
 ROWS = 16  # of a fractal
 L0_STAGES = 2
@@ -31,7 +31,7 @@ def declare(s: Scope, d: Declare) -> None:
     if tile.rows % ROWS:
         raise IllegalError(f"{tile.name}: {tile.rows} rows are no multiple of {ROWS}")
     scope = "L0C" if tile.kind == "acc" else "L1"
-    columns = up(tile.cols, ROWS if tile.kind == "acc" else depth(tile.dtype))
+    columns = aligned(tile.cols, ROWS if tile.kind == "acc" else depth(tile.dtype))
     buffer = s.buffer(tile.name, scope, tile.rows * columns * BITS[tile.dtype] // 8, tile.stages)
     s.tiles[tile] = buffer, s.turns[-1] if tile.stages > 1 else 0
 
@@ -41,10 +41,10 @@ def load(s: Scope, ld: Load) -> None:
     tile, src = ld.dst.tile, ld.src
     dst, c0 = whole(s, ld.dst.tile), depth(tile.dtype)
     if ld.dst.rows != tile.rows:  # some rows of a tile that was cleared
-        rows = dst.at(mul(ld.dst.row, c0), (up(tile.cols, c0) // c0, tile.rows * c0), (ld.dst.rows * c0, 1))
+        rows = dst.at(mul(ld.dst.row, c0), (aligned(tile.cols, c0) // c0, tile.rows * c0), (ld.dst.rows * c0, 1))
         _fractals(s, rows, src, tile.rows)
         return
-    missing = less(mul(src.rows, aligned(src.cols, c0)), tile.rows * up(tile.cols, c0))
+    missing = less(mul(src.rows, aligned(src.cols, c0)), tile.rows * aligned(tile.cols, c0))
     with s.when(missing):
         s.emit("clear", "MTE2", (dst,), ())
     _fractals(s, dst, src, tile.rows)
@@ -74,7 +74,7 @@ def mma(s: Scope, m: Mma) -> None:
     """A loop over slices of K that fit L0A and L0B twice."""
     a, b = m.a.tile, m.b.tile
     c0 = depth(a.dtype)
-    k = up(a.cols, c0)
+    k = aligned(a.cols, c0)
     if m.turned and (BITS[a.dtype] != 16 or b.rows != k or m.turned[1] % ROWS):
         raise IllegalError(f"{b.name}: [K, N] operands are of 16 bits and as deep as the other's K")
     step = _step(s, a.rows, m.turned[1] if m.turned else b.rows, k, a.dtype)

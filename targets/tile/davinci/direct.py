@@ -15,11 +15,10 @@ from dsv4c.ir.types import BITS
 from ..logical import Chan, If, Loop, Piece, Statement, Tile
 from ..memory import ALIGN
 from ..physical import Buffer, CrossSet, CrossWait, Instr, Region, Step, Tick, walk
-from ..scalar import var
+from ..scalar import aligned, var
 from . import cube
-from .scope import IllegalError, Scope, up
+from .scope import IllegalError, Scope, check_flags
 
-FLAGS = 11  # numbers 0..10 name the first vector core (ascend.md §2.4)
 ONE = 4  # the mode of flags between the cube core and one vector core
 PRODUCER = {"UB": "FIX", "L1": "MTE3"}  # the pipe that writes the memory, and the one that reads it
 CONSUMER = {"UB": "V", "L1": "MTE1"}
@@ -90,11 +89,10 @@ def slots_of(statements: Sequence[Statement]) -> dict[str, Slots]:
         if isinstance(x, Chan) and x.name not in out:
             scope = "UB" if x.dst.tile.kind == "vec" else "L1"
             number = 2 * len(out)
-            buffer = Buffer(x.name, scope, up(_bytes(x), ALIGN), x.depth, used[scope], shared=True)
+            buffer = Buffer(x.name, scope, aligned(_bytes(x), ALIGN), x.depth, used[scope], shared=True)
             out[x.name] = Slots(buffer, number, number + 1)
             used[scope] += buffer.total
-    if 2 * len(out) > FLAGS:
-        raise IllegalError(f"{len(out)} channels need {2 * len(out)} flags, there are {FLAGS}")
+    check_flags(len(out))
     return out
 
 

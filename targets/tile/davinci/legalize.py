@@ -11,8 +11,9 @@ from ..memory import CapacityError, assign
 from ..physical import Part, Program, Ring
 from ..sync import synchronised
 from . import cube, direct, move, reduce, vector
-from .channel import credits, rings_of, send, without_unused
+from .channel import credits, rings_of, send
 from .scope import IllegalError, Scope
+from .unused import without_unused
 
 
 def legalize(program: ir.Program, chip: Chip) -> Program:

@@ -6,8 +6,8 @@ from dsv4c.ir.types import BITS
 
 from ..logical import Declare, Load, Peek, Piece, Read, Rearrange, Store, Window
 from ..physical import Buffer, Instr, Region
-from ..scalar import less, mul
-from .scope import BLOCK, IllegalError, Scope, fillable, up
+from ..scalar import aligned, less, mul
+from .scope import IllegalError, Scope, fillable, in_rows, per_block
 from .vector import flat
 
 
@@ -15,7 +15,7 @@ def declare(s: Scope, d: Declare) -> None:
     """Memory for a tile; what instructions read beyond a column's end is given a value."""
     tile = d.tile
     size = s.elements(tile) * BITS[tile.dtype] // 8
-    buffer = s.buffer(tile.name, "UB", up(size, BLOCK), tile.stages)
+    buffer = s.buffer(tile.name, "UB", size, tile.stages)
     s.tiles[tile] = buffer, s.turns[-1] if tile.stages > 1 else 0
     if tile.cols == 1 and tile.rows % 8:
         s.emit("duplicate", "V", (s.whole(tile).line(8, tile.rows // 8 * 8),), (), value=0.0)
@@ -29,16 +29,14 @@ def load(s: Scope, ld: Load) -> None:
     if 1 in ld.dst.shape:  # a line
         src = _line(src, rows)
         rows, cols = 1, rows * cols
-    padded = len(dst.dims) == 2 and up(cols * BITS[tile.dtype] // 8, BLOCK) < dst.dims[0][1] * BITS[tile.dtype] // 8
+    padded = len(dst.dims) == 2 and aligned(cols, per_block(tile.dtype)) < dst.dims[0][1]
     partial = less(mul(src.rows, src.cols), rows * cols)
     if ld.fill is None and (partial != 0 or padded):
         _define_once(s, dst.buffer, tile.dtype)
     elif ld.fill is not None and (partial != 0 or padded):
         with s.when(1 if padded else partial):
             s.emit("duplicate", "V", (fillable(flat(dst), ld.fill),), (), value=ld.fill)
-    pitch = dst.dims[0][1] if len(dst.dims) == 2 else up(cols, BLOCK * 8 // BITS[tile.dtype])
-    out = dst.at(0, (rows, pitch), (cols, 1))
-    s.emit("copy_in", "MTE2", (out,), (src,), fill=0.0 if ld.fill is None else ld.fill)
+    s.emit("copy_in", "MTE2", (in_rows(dst, rows, cols),), (src,), fill=0.0 if ld.fill is None else ld.fill)
 
 
 def _line(w: Window, rows: int) -> Window:
@@ -67,8 +65,7 @@ def store(s: Scope, st: Store) -> None:
     if 1 in st.src.shape:
         dst = _line(dst, rows)
         rows, cols = 1, rows * cols
-    pitch = src.dims[0][1] if len(src.dims) == 2 else up(cols, BLOCK * 8 // BITS[src.dtype])
-    s.emit("copy_out", "MTE3", (dst,), (src.at(0, (rows, pitch), (cols, 1)),))
+    s.emit("copy_out", "MTE3", (dst,), (in_rows(src, rows, cols),))
 
 
 def read(s: Scope, r: Read) -> None:

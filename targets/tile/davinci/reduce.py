@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..logical import Reduce
 from ..physical import Region
-from .scope import LANES, MOST_REPEATS, MOST_STRIDE, Scope, up
+from ..scalar import aligned
+from .scope import LANES, MOST_REPEATS, MOST_STRIDE, Scope, in_rows
 
 FOLD = {"sum": "add", "max": "max", "min": "min"}
 
@@ -21,8 +22,7 @@ def reduce(s: Scope, r: Reduce) -> None:
     if cols == 1:
         s.emit("adds", "V", (dst.line(rows),), (src.line(rows),), value=0.0)
         return
-    pitch = src.dims[0][1] if len(src.dims) == 2 else up(cols, 8)
-    columns(s, r.op, dst, src.at(0, (rows, pitch), (cols, 1)))
+    columns(s, r.op, dst, in_rows(src, rows, cols))
 
 
 def _rows(s: Scope, op: str, dst: Region, src: Region) -> None:
@@ -84,7 +84,7 @@ def _partial(s: Scope, op: str, dst: Region, src: Region) -> None:
     (rows, pitch), (cols, _) = src.dims
     full, rest = divmod(cols, LANES)
     count = full + (1 if rest else 0)
-    width = up(count, 8)
+    width = aligned(count, 8)
     parts = s.temp(rows * width)
     with s.loop(rows) as r:
         for first in range(0, full, MOST_REPEATS):

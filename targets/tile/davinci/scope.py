@@ -13,7 +13,7 @@ from .. import logical
 from ..chip import Chip
 from ..logical import Piece, Tile
 from ..physical import Buffer, Get, If, Instr, Loop, Place, Region, Ring, Step, Value
-from ..scalar import Int, add, mul, var
+from ..scalar import Int, add, aligned, mul, var
 
 if TYPE_CHECKING:
     from .direct import Slots
@@ -25,13 +25,11 @@ MOST_REPEATS = 255
 MOST_STRIDE = 255  # blocks between repeats
 
 
+FLAGS = 11  # numbers 0..10 may always be used, and name the first vector core (ascend.md §2.4)
+
+
 class IllegalError(Exception):
     """A tile program that the chip cannot run as it is."""
-
-
-def up(a: int, unit: int) -> int:
-    """a, rounded up to a multiple."""
-    return -(-a // unit) * unit
 
 
 def per_block(dtype: str) -> int:
@@ -112,23 +110,23 @@ class Scope:
 
     def buffer(self, name: str, scope: str, size: int, stages: int = 1) -> Buffer:
         """New memory that lives in the loop at hand."""
-        made = Buffer(name, scope, up(size, BLOCK), stages)
+        made = Buffer(name, scope, aligned(size, BLOCK), stages)
         self.buffers.append(made)
         self.homes[made] = self.open[-1]
         return made
 
     def temp(self, count: int, dtype: str = "f32", name: str = "tmp") -> Region:
         """A line of new memory."""
-        buffer = self.buffer(self.fresh(name), "UB", up(count * BITS[dtype] // 8, REPEAT))
+        buffer = self.buffer(self.fresh(name), "UB", aligned(count * BITS[dtype] // 8, REPEAT))
         return Region(buffer, dtype, 0, ((count, 1),))
 
     def pitch(self, tile: Tile) -> int:
         """Elements from one row of a vector tile to the next."""
-        return 1 if tile.cols == 1 else up(tile.cols, per_block(tile.dtype))
+        return 1 if tile.cols == 1 else aligned(tile.cols, per_block(tile.dtype))
 
     def elements(self, tile: Tile) -> int:
         """Elements of a vector tile with its padding."""
-        return up(tile.rows, 8) if tile.cols == 1 else tile.rows * self.pitch(tile)
+        return aligned(tile.rows, 8) if tile.cols == 1 else tile.rows * self.pitch(tile)
 
     def region(self, piece: Piece) -> Region:
         """Where a piece of a vector tile lies: ``[rows, pitch]``, padding included; one row or column is a line."""
@@ -139,7 +137,7 @@ class Scope:
             raise IllegalError(f"{piece.tile.name}: row {piece.row}, column {piece.col} does not begin a block")
         if 1 in piece.shape:
             whole = piece.rows == 1 and piece.cols == piece.tile.cols != 1  # then padding is computed along
-            count = up(piece.cols, 8) if whole else piece.rows * piece.cols
+            count = aligned(piece.cols, 8) if whole else piece.rows * piece.cols
             return Region(buffer, piece.dtype, offset, ((count, 1),), turn)
         if piece.cols != piece.tile.cols:  # the same elements in other rows, which leave no gaps either
             pitch = piece.cols
@@ -153,10 +151,22 @@ class Scope:
         return Region(buffer, tile.dtype, 0, ((self.elements(tile), 1),), turn)
 
 
+def check_flags(channels: int) -> None:
+    """IllegalError where so many channels, of two flags each, are too many."""
+    if 2 * channels > FLAGS:
+        raise IllegalError(f"{channels} channels need {2 * channels} flags, there are {FLAGS}")
+
+
+def in_rows(region: Region, rows: int, cols: int) -> Region:
+    """Rows of a region, without their padding; a line is rows too, each of whole blocks."""
+    pitch = region.dims[0][1] if len(region.dims) == 2 else aligned(cols, per_block(region.dtype))
+    return region.at(0, (rows, pitch), (cols, 1))
+
+
 def fillable(region: Region, value: float | Int) -> Region:
     """A line that the chip can fill: bytes, which it cannot, as halves that are 0."""
     if BITS[region.dtype] != 8:
         return region
     if value != 0 or region.offset != 0:
         raise IllegalError(f"{region.buffer.name}: bytes are filled with 0, from the start")
-    return Region(region.buffer, "f16", 0, ((up(region.count, 2) // 2, 1),), region.turn)
+    return Region(region.buffer, "f16", 0, ((aligned(region.count, 2) // 2, 1),), region.turn)

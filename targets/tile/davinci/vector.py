@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from ..logical import Cast, Compress, Compute, Iota, Operand, Piece, Where
 from ..physical import Region
-from ..scalar import Scalar, mul
-from .scope import LANES, MOST_REPEATS, MOST_STRIDE, IllegalError, Scope, up
+from ..scalar import Scalar, aligned, mul
+from .scope import LANES, MOST_REPEATS, MOST_STRIDE, IllegalError, Scope
 
 WITH_NUMBER = {"add": "adds", "mul": "muls", "max": "maxs", "min": "mins"}
 BLOCK_LANES = 8  # f32 of a block
@@ -134,7 +134,7 @@ def spread(s: Scope, dst: Region, shape: tuple[int, int], src: Piece) -> None:
 def brcb(s: Scope, column: Piece) -> Region:
     """A block of 8 copies for every element of a column."""
     src = s.region(column)
-    count = up(column.rows * column.cols, BLOCK_LANES)
+    count = aligned(column.rows * column.cols, BLOCK_LANES)
     out = s.temp(count * BLOCK_LANES, src.dtype, "brcb")
     for first in range(0, count, BLOCK_LANES * MOST_REPEATS):
         n = min(count - first, BLOCK_LANES * MOST_REPEATS)
@@ -242,21 +242,14 @@ def _cast_line(s: Scope, src: Region, dst: Region) -> None:
 
 
 def where(s: Scope, w: Where) -> None:
-    """Compare to a mask of bits, then select; comparisons take whole repeats, so that tails are padded."""
+    """Compare, then select."""
     dst, shape = flat(s.region(w.dst)), w.dst.shape
-    count = up(dst.count, LANES)
     left, right, cmp = w.left, w.right, w.cmp
     if not isinstance(left, Piece):
         left, right, cmp = right, left, {"<": ">", ">": "<", "<=": ">=", ">=": "<="}.get(cmp, cmp)
     assert isinstance(left, Piece)
-    bits = s.temp(max(count // 8, 32), "i8", "bits")
-    a = _padded(s, left, shape, dst.count)
-    if isinstance(right, Piece):
-        s.emit("compare", "V", (bits.line(count // 8),), (a, _padded(s, right, shape, dst.count)), cmp=cmp)
-    else:
-        s.emit("compares", "V", (bits.line(count // 8),), (a,), cmp=cmp, value=right)
+    mask = _compared(s, left, cmp, right, shape, dst.count)
     yes = _selectable(s, w.yes, shape, dst)
-    mask = bits.line(count // 8)
     if isinstance(w.no, Piece):
         s.emit("select", "V", (dst,), (mask, yes, _selectable(s, w.no, shape, dst)))
     else:
@@ -264,16 +257,22 @@ def where(s: Scope, w: Where) -> None:
 
 
 def compress(s: Scope, c: Compress) -> None:
-    """Compare to a mask of bits, then gather by it."""
-    count = up(c.src.cols, LANES)
-    bits = s.temp(max(count // 8, 32), "i8", "bits")
-    a = _padded(s, c.left, c.src.shape, c.src.cols)
-    if isinstance(c.right, Piece):
-        s.emit("compare", "V", (bits.line(count // 8),), (a, _padded(s, c.right, c.src.shape, c.src.cols)), cmp=c.cmp)
-    else:
-        s.emit("compares", "V", (bits.line(count // 8),), (a,), cmp=c.cmp, value=c.right)
+    """Compare, then gather."""
+    mask = _compared(s, c.left, c.cmp, c.right, c.src.shape, c.src.cols)
     src = s.region(c.src).line(c.src.cols)
-    s.emit("compress", "V", (flat(s.region(c.dst)),), (src, bits.line(count // 8)))
+    s.emit("compress", "V", (flat(s.region(c.dst)),), (src, mask))
+
+
+def _compared(s: Scope, left: Piece, cmp: str, right: Operand, shape: tuple[int, int], count: int) -> Region:
+    """A mask of bits; comparisons take whole repeats, so that tails are padded."""
+    size = aligned(count, LANES) // 8
+    mask = s.temp(max(size, 32), "i8", "bits").line(size)
+    a = _padded(s, left, shape, count)
+    if isinstance(right, Piece):
+        s.emit("compare", "V", (mask,), (a, _padded(s, right, shape, count)), cmp=cmp)
+    else:
+        s.emit("compares", "V", (mask,), (a,), cmp=cmp, value=right)
+    return mask
 
 
 def _selectable(s: Scope, operand: Operand, shape: tuple[int, int], dst: Region) -> Region:
@@ -289,7 +288,7 @@ def _padded(s: Scope, piece: Piece, shape: tuple[int, int], count: int) -> Regio
     region = line_of(s, piece, shape, count)
     if count % LANES == 0:
         return region
-    padded = s.temp(up(count, LANES))
+    padded = s.temp(aligned(count, LANES))
     s.emit("duplicate", "V", (padded,), (), value=0.0)
     s.emit("adds", "V", (padded.line(count),), (region,), value=0.0)
     return padded

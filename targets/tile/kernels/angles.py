@@ -6,7 +6,7 @@ from math import pi
 
 from ..build import Kernel
 from ..logical import Piece, Program, Window
-from ..scalar import ceildiv, least, sub
+from ..scalar import ceildiv, least, rest, sub
 
 # pi / 2 in pieces of 13 and 12 bits and the rest: products with integers of 10 bits are exact in f32.
 HIGH = round(pi / 2 * 2**12) / 2**12
@@ -82,13 +82,13 @@ def window_angles(*, half: int, factor: float, rate: int, rows: int, stages: int
         b, begin = task // parts, task % parts * rows
         number = k.iota(rows, k.read(past, b) // rate + begin, "f32")
         at = k.mul(number, float(rate)).column
-        tall, first = least(rows, sub(count, begin)), (b * count + begin) * half
+        tall, first = rest(count, begin, rows), (b * count + begin) * half
         windows = [t.window(first, tall, half, half) for t in (cos, sin)]
         _write(k, row, at, factor, windows[0], windows[1])
     return k.done()
 
 
 def _write(k: Kernel, frequencies: Piece, at: Piece, factor: float, cos: Window, sin: Window) -> None:
-    angle = k.mul(k.copy(frequencies, k.vec(at.rows, frequencies.cols)), at)
+    angle = k.mul(k.full(frequencies, at.rows, frequencies.cols), at)
     for window, value in zip((sin, cos), sine_cosine(k, angle), strict=True):
         k.store(window, value if factor == 1.0 else k.mul(value, factor))

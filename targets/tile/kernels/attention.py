@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..build import Kernel
-from ..logical import Operand, Piece, Program
+from ..logical import Piece, Program
 from ..scalar import Int, ceildiv, least, less, most, mul, sub
-from .online import Cache, Sizes, Task
+from .online import Cache, Sizes, Task, masked
 
 
 def sparse_attention(
@@ -62,24 +62,11 @@ def _ring_mask(k: Kernel, before: Int, s: Int, window: int, panel: int) -> Calla
 
     def mask(first: Int, scores: Piece) -> Piece:
         slot = k.iota(panel, first, "f32")
-        behind = k.sub(_number((before + window - 1) % window), slot)
+        behind = k.sub((before + window - 1) % window, slot)
         age = k.where(behind, "<", 0.0, k.add(behind, float(window)), behind)
-        return masked(k, age, "<", _number(seen), scores)
+        return masked(k, age, "<", seen, scores)
 
     return mask
-
-
-def masked(k: Kernel, column: Piece, cmp: str, bound: Operand, scores: Piece) -> Piece:
-    """Scores where a number of the column allows, else what no softmax sees."""
-    full = k.copy(column, k.vec(scores.rows, scores.cols))
-    return k.where(full, cmp, bound, scores, MASKED)
-
-
-def _number(a: Int) -> Operand:
-    return float(a) if isinstance(a, int) else a
-
-
-MASKED = -1e30  # as in the reference
 
 
 def mla_absorbed(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dsv4c.ir.kernel_ops.positions import MASKED
+
 from ..build import Kernel
 from ..logical import Piece, Program, Tensor
 from ..scalar import Int, less, most
 from .norm import inverse_rms
-
-MASKED = -1e30
+from .rope import rotated
 
 
 def compress_kv(
@@ -113,6 +114,5 @@ def _store(k: Kernel, normed: Piece, entries: Tensor, offset: Int, cos: Piece, s
     if start:
         k.store(entries.window(here, 1, start, cols), last)
     turning = k.columns(last, start, 2 * half)
-    even, odd = k.even(turning), k.odd(turning)
-    turned = k.interleave(k.sub(k.mul(even, cos), k.mul(odd, sin)), k.add(k.mul(odd, cos), k.mul(even, sin)))
-    k.store(entries.window(here + start, 1, 2 * half, cols), turned)
+    turned = rotated(k, k.even(turning), k.odd(turning), cos, sin, inverse=False)
+    k.store(entries.window(here + start, 1, 2 * half, cols), k.interleave(*turned))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..build import Kernel
 from ..logical import Program
-from ..scalar import ceildiv, least, less, sub
+from ..scalar import ceildiv, less, rest, sub
 
 
 def copy_columns(
@@ -18,7 +18,7 @@ def copy_columns(
     parts = -(-width // cols)
     for task in k.tasks(ceildiv(count, rows) * parts):
         row, col = task // parts * rows, task % parts * cols
-        tall, wide = least(rows, sub(count, row)), cols if width % cols == 0 else least(cols, sub(width, col))
+        tall, wide = rest(count, row, rows), rest(width, col, cols)
         tile = k.vec(rows, cols, dtype)
         k.load_into(tile, x.window(row * source + start + col, tall, wide, source), fill=None)
         k.store(y.window(row * out + at + col, tall, wide, out), tile)
@@ -33,7 +33,7 @@ def repeat_rows(*, dtype: str, times: int, width: int, cols: int, stages: int) -
     parts = -(-width // cols)
     for task in k.tasks(count * parts):
         row, col = task // parts, task % parts * cols
-        wide = cols if width % cols == 0 else least(cols, sub(width, col))
+        wide = rest(width, col, cols)
         tile = k.vec(1, cols, dtype)
         k.load_into(tile, x.window(row * width + col, 1, wide, width), fill=None)
         for n in range(times):
@@ -51,7 +51,7 @@ def swap_axes(*, dtype: str, width: int, rows: int, cols: int, stages: int) -> P
     for task in k.tasks(outer * left * parts * across):
         row, col = task // across, task % across * cols
         block, begin = row // parts, row % parts * rows  # which [C, width], and the first of its rows
-        tall, wide = least(rows, sub(right, begin)), cols if width % cols == 0 else least(cols, sub(width, col))
+        tall, wide = rest(right, begin, rows), rest(width, col, cols)
         tile = k.vec(rows, cols, dtype)
         k.load_into(tile, x.window((block * right + begin) * width + col, tall, wide, width), fill=None)
         to = (block // left * right + begin) * left + block % left
@@ -77,7 +77,7 @@ def gather_rows(
     parts = -(-width // cols)
     for task in k.tasks(last * parts):
         row, col = task // parts, task % parts * cols
-        wide = cols if width % cols == 0 else least(cols, sub(width, col))
+        wide = rest(width, col, cols)
         tile = k.vec(1, cols, dtype)
         number = k.read(index, row) // shared + (row // each * table if each else 0)
         k.load_into(tile, x.window(number * width + col, 1, wide, width), fill=None)
@@ -101,7 +101,7 @@ def append(*, dtype: str, width: int, ring: int, cols: int, stages: int) -> Prog
         b, s = row // length, row % length
         there, before = k.read(fresh, b), k.read(past, b)
         begins = sub(there, ring + 1)  # a ring keeps the tokens behind this one
-        wide = cols if width % cols == 0 else least(cols, sub(width, col))
+        wide = rest(width, col, cols)
         slot = (before + s) % ring if ring else before + s
         kept = less(begins, s) if ring else less(slot, slots)  # what has no room is dropped
         with k.when(less(s, there)), k.when(kept):

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from ..build import Kernel
 from ..logical import Piece, Program, Tensor, Window
-from ..scalar import Int, ceildiv, least, less, sub
+from ..scalar import Int, ceildiv, least, less, rest, sub
 from .norm import inverse_rms
+from .route import sigmoid
 
 LANES = 8  # tokens of a block: as few as a row of numbers may be, so that the others have work too
 PART = 1024  # columns whose products one task sums; V4-Pro has 28 such parts, a chip some 40 cores
@@ -26,10 +27,10 @@ def hyper_mixes(*, outs: int, whole: int, dtype: str, cols: int, stages: int) ->
     even = whole % cols == PART % cols == 0
     for task in k.tasks(ceildiv(count, LANES) * parts):
         row, begin = task // parts * LANES, task % parts * PART
-        tall, rest = least(LANES, sub(count, row)), least(PART, sub(whole, begin))
+        tall, left = rest(count, row, LANES), least(PART, sub(whole, begin))
         sums = k.full(0.0, held, LANES)
-        for step in k.loop(ceildiv(rest, cols)):
-            at, wide = begin + step * cols, cols if even else least(cols, sub(rest, step * cols))
+        for step in k.loop(ceildiv(left, cols)):
+            at, wide = begin + step * cols, cols if even else least(cols, sub(left, step * cols))
             # Rows beyond the last are summed for themselves; columns beyond it must be 0.
             tile = k.load(x.window(row * whole + at, tall, wide, whole), LANES, cols, None if even else 0.0)
             k.add(sums.part(outs), k.sum(k.mul(tile, tile)).as_row, out=sums.part(outs))
@@ -51,9 +52,9 @@ def hyper_pre(
     post, mix = k.out("post", "f32", site.count, n), k.out("mix", "f32", site.count, n * n)
     for block, at, wide in site.tasks(cols):
         mixes = site.mixes(block)
-        site.collapse(k.add(_sigmoid(k, mixes.part(0, n)), hc_eps), block, at, wide, cols)
+        site.collapse(k.add(sigmoid(k, mixes.part(0, n)), hc_eps), block, at, wide, cols)
         with k.when(less(at, 1)):  # once for a block of tokens
-            k.store(post.block(block * LANES, LANES), k.transpose(k.mul(_sigmoid(k, mixes.part(n, n)), 2.0)))
+            k.store(post.block(block * LANES, LANES), k.transpose(k.mul(sigmoid(k, mixes.part(n, n)), 2.0)))
             _sinkhorn(k, [mixes.part(2 * n + i * n, n) for i in range(n)], iterations, hc_eps)
             k.store(mix.block(block * LANES, LANES), k.transpose(mixes.part(2 * n, n * n)))
     return k.done()
@@ -64,7 +65,7 @@ def hyper_head(*, n: int, width: int, dtype: str, eps: float, hc_eps: float, col
     k = Kernel("hyper_head", stages)
     site = _Site(k, n, width, dtype, eps, [n])
     for block, at, wide in site.tasks(cols):
-        site.collapse(k.add(_sigmoid(k, site.mixes(block).part(0, n)), hc_eps), block, at, wide, cols)
+        site.collapse(k.add(sigmoid(k, site.mixes(block).part(0, n)), hc_eps), block, at, wide, cols)
     return k.done()
 
 
@@ -87,7 +88,7 @@ class _Site:
         across = -(-self.width // cols)
         for task in self.k.tasks(ceildiv(self.count, LANES) * across):
             at = task % across * cols
-            yield task // across, at, (cols if self.width % cols == 0 else least(cols, sub(self.width, at)))
+            yield task // across, at, rest(self.width, at, cols)
 
     def mixes(self, block: Int) -> Piece:
         """Normed projections times scale plus base, ``[outs, LANES]``."""
@@ -102,7 +103,7 @@ class _Site:
     def collapse(self, gates: Piece, block: Int, at: Int, wide: Int, cols: int) -> None:
         """sum_k gate_k X_k of some columns."""
         k, row = self.k, block * LANES
-        tall = least(LANES, sub(self.count, row))
+        tall = rest(self.count, row, LANES)
         first, *others = k.load_all(_streams(self.x, row, tall, at, wide, self.n, LANES, cols), fill=None)
         total = k.mul(first, gates.part(0).column)
         for j, stream in enumerate(others, 1):
@@ -120,7 +121,7 @@ def hyper_post(*, n: int, width: int, dtype: str, rows: int, cols: int, stages: 
     parts = -(-width // cols)
     for task in k.tasks(ceildiv(count, rows) * parts):  # columns too are shared out: one token has work for many cores
         row, at = task // parts * rows, task % parts * cols
-        tall, wide = least(rows, sub(count, row)), cols if width % cols == 0 else least(cols, sub(width, at))
+        tall, wide = rest(count, row, rows), rest(width, at, cols)
         fresh = y.window(row * width + at, tall, wide, width), rows, cols
         weights = (post.block(row, rows), rows, n), (mix.block(row, rows), rows, n * n)
         all_of = (*weights, fresh, *_streams(x, row, tall, at, wide, n, rows, cols))
@@ -154,10 +155,6 @@ def _gate_parameters(k: Kernel, scale: Tensor, base: Tensor, sizes: list[int]) -
         k.copy(k.sum(number), scales.part(begin, size))
         begin += size
     return scales, bases
-
-
-def _sigmoid(k: Kernel, x: Piece) -> Piece:
-    return k.div(1.0, k.add(k.exp(k.mul(x, -1.0)), 1.0))
 
 
 def _sinkhorn(k: Kernel, matrix: list[Piece], iterations: int, eps: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..build import Kernel
 from ..logical import Piece, Program, Tensor
-from ..scalar import Int, ceildiv, least, same, sub
+from ..scalar import Int, ceildiv, least, rest, same, sub
 
 
 def linear(
@@ -23,7 +23,7 @@ def linear(
     for task in kernel.tasks(ceildiv(count, rows) * groups * across):
         row, part = task // (groups * across) * rows, task % (groups * across)
         group, col = part // across, part % across * cols
-        tall, wide = _rest(count, row, rows), _rest(n, col, cols)
+        tall, wide = rest(count, row, rows), rest(n, col, cols)
         acc = kernel.acc(rows, cols)
         left, right = row * (groups * k) + group * k, (group * n + col) * k
         _product(kernel, acc, x, left, tall, groups * k, w, right, wide, k, depth)
@@ -47,7 +47,7 @@ def linear_experts(
     for task in kernel.tasks(experts * across):
         expert, col = task // across, task % across * cols
         begin, end = kernel.read(offsets, expert), kernel.read(offsets, expert + 1)
-        wide = _rest(n, col, cols)
+        wide = rest(n, col, cols)
         for block in kernel.loop(ceildiv(sub(end, begin), rows)):
             row = begin + block * rows
             tall = least(rows, sub(end, row))
@@ -65,14 +65,7 @@ def _product(
     for step in kernel.loop(-(-k // depth)):
         a = kernel.mat(acc.rows, depth, x.dtype, "a")
         b = kernel.mat(acc.cols, depth, w.dtype, "b")
-        deep = _rest(k, step * depth, depth)
+        deep = rest(k, step * depth, depth)
         kernel.load_into(a, x.window(left + step * depth, tall, deep, pitch))
         kernel.load_into(b, w.window(right + step * depth, wide, deep, k))
         kernel.mma(acc, a, b, same(step, 0), acc.rows)
-
-
-def _rest(whole: Int, begin: Int, size: int) -> Int:
-    """How much of a tile of ``size`` from ``begin`` on there is; known where tiles divide the whole."""
-    if isinstance(whole, int) and whole % size == 0:
-        return size
-    return least(size, sub(whole, begin))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..build import Kernel
 from ..logical import Operand, Piece, Program, Tensor
-from ..scalar import Int, ceildiv, least, sub
+from ..scalar import Int, ceildiv, rest
 
 Body = Callable[[Kernel, list[Piece]], Piece]
 
@@ -31,7 +31,7 @@ def compare_line(*, cmp: str, dtype: str, cols: int, stages: int) -> Program:
 
     def compared(k: Kernel, xs: list[Piece]) -> Piece:
         a, b = (k.cast(x, "f32") if x.dtype == "i32" else x for x in xs)
-        return k.where(a, cmp, b, k.copy(1.0, k.vec(1, cols)), 0.0)
+        return k.where(a, cmp, b, k.full(1.0, 1, cols), 0.0)
 
     return _lines("compare_line", (dtype, dtype), "bool", cols, stages, compared)
 
@@ -42,13 +42,15 @@ def _lines(name: str, sources: tuple[str, ...], out: str, cols: int, stages: int
     xs = [k.tensor(f"x{number}", dtype, count) for number, dtype in enumerate(sources)]
     y = k.out("y", out, count)
     for task in k.tasks(ceildiv(count, cols)):
-        loaded = [_load(k, x, task * cols, sub(count, task * cols), cols) for x in xs]
-        k.store(y.window(task * cols, 1, least(cols, sub(count, task * cols)), cols), body(k, loaded))
+        begin = task * cols
+        wide = rest(count, begin, cols)
+        loaded = [_load(k, x, begin, wide, cols) for x in xs]
+        k.store(y.window(begin, 1, wide, cols), body(k, loaded))
     return k.done()
 
 
-def _load(k: Kernel, x: Tensor, offset: Int, rest: Int, cols: int) -> Piece:
-    return k.load(x.window(offset, 1, least(cols, rest), cols), 1, cols, fill=None)
+def _load(k: Kernel, x: Tensor, offset: Int, wide: Int, cols: int) -> Piece:
+    return k.load(x.window(offset, 1, wide, cols), 1, cols, fill=None)
 
 
 def iota_line(*, cols: int, stages: int) -> Program:
@@ -57,7 +59,8 @@ def iota_line(*, cols: int, stages: int) -> Program:
     count = k.size("N")
     y = k.out("y", "i32", count)
     for task in k.tasks(ceildiv(count, cols)):
-        k.store(y.window(task * cols, 1, least(cols, sub(count, task * cols)), cols), k.iota(cols, task * cols))
+        begin = task * cols
+        k.store(y.window(begin, 1, rest(count, begin, cols), cols), k.iota(cols, begin))
     return k.done()
 
 
@@ -70,7 +73,7 @@ def outer_compare(*, cmp: str, cols: int, stages: int) -> Program:
     """``y [A, N] = row [N] cmp column [A]`` as bool; numbers below 2^24."""
 
     def compared(k: Kernel, row: Piece, number: Operand) -> Piece:
-        return k.where(k.cast(row, "f32"), cmp, number, k.copy(1.0, k.vec(1, cols)), 0.0)
+        return k.where(k.cast(row, "f32"), cmp, number, k.full(1.0, 1, cols), 0.0)
 
     return _outer("outer_compare", "bool", cols, stages, compared)
 
@@ -84,8 +87,9 @@ def _outer(name: str, out: str, cols: int, stages: int, body: Callable[[Kernel, 
     for task in k.tasks(rows * parts):
         a, begin = task // parts, task % parts * cols
         number = k.read(column, a)
-        made = body(k, _load(k, row, begin, sub(count, begin), cols), number)
-        k.store(y.window(a * count + begin, 1, least(cols, sub(count, begin)), cols), made)
+        wide = rest(count, begin, cols)
+        made = body(k, _load(k, row, begin, wide, cols), number)
+        k.store(y.window(a * count + begin, 1, wide, cols), made)
     return k.done()
 
 
@@ -103,7 +107,7 @@ def swiglu(*, width: int, dtype: str, limit: float, experts: int, rows: int, col
     parts = -(-width // cols)
     for task in k.tasks(ceildiv(last, rows) * parts):
         row, col = task // parts * rows, task % parts * cols
-        tall, wide = least(rows, sub(last, row)), cols if width % cols == 0 else least(cols, sub(width, col))
+        tall, wide = rest(last, row, rows), rest(width, col, cols)
         g, u = (k.load(x.window(row * width + col, tall, wide, width), rows, cols, fill=None) for x in (gate, up))
         if limit != float("inf"):
             g, u = k.minimum(g, limit), k.maximum(k.minimum(u, limit), -limit)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from dsv4c.ir.kernel_ops.positions import MASKED
+
 from ..build import Kernel
 from ..logical import Operand, Piece, Tensor, Window
-from ..scalar import Int, ceildiv, least, less, sub
-
-MASKED = -1e30  # a score that no softmax sees, as in the reference
+from ..scalar import Int, ceildiv, less, rest, sub
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,12 @@ class Cache:
         """Some rows, or some of their channels."""
         wide = self.width if width is None else width
         return self.tensor.window((self.first + row) * self.width + start, count, wide, self.width)
+
+
+def masked(k: Kernel, column: Piece, cmp: str, bound: Int | float, scores: Piece) -> Piece:
+    """Scores where a number of the column allows, else what no softmax sees."""
+    limit: Operand = float(bound) if isinstance(bound, int) else bound
+    return k.where(k.full(column, scores.rows, scores.cols), cmp, limit, scores, MASKED)
 
 
 Mask = Callable[[Int, Piece], Piece]  # the first key of a panel, and its scores -> masked scores
@@ -74,12 +80,12 @@ class Task:
         k, panel = self.k, self.sizes.panel
         for turn in k.loop(ceildiv(count, panel)):
             first = turn * panel
-            here = least(panel, sub(count, first))
+            here = rest(count, first, panel)
             keys = [self._operand(c.width) for c in caches]
             for operand, cache in zip(keys, caches, strict=True):
                 k.load_into(operand, cache.rows(first, here))
             scores = self._scores(keys)
-            scores = self._masked(k.iota(panel, 0, "f32"), "<", sub(count, first), scores)
+            scores = masked(k, k.iota(panel, 0, "f32"), "<", sub(count, first), scores)
             scores = scores if mask is None else mask(first, scores)
 
             def values(start: Int, cache: Cache = caches[0], first: Int = first, here: Int = here) -> Piece:
@@ -92,7 +98,7 @@ class Task:
         k, panel = self.k, self.sizes.panel
         for turn in k.loop(-(-top_k // panel)):
             first = turn * panel
-            here = least(panel, sub(top_k, first)) if top_k % panel else panel
+            here = rest(top_k, first, panel)
             numbers = k.cast(k.load(chosen.window(at + first, 1, here, top_k), 1, panel, fill=-1.0), "f32")
             keys = [self._operand(c.width) for c in caches]
             for operand in keys:
@@ -102,7 +108,7 @@ class Task:
                 with k.when(less(-1, row)):
                     for operand, cache in zip(keys, caches, strict=True):
                         k.load_into(operand.part(i), cache.rows(row, 1))
-            scores = self._masked(numbers, ">=", 0.0, self._scores(keys))
+            scores = masked(k, numbers, ">=", 0.0, self._scores(keys))
 
             def values(start: Int, first: Int = first, here: Int = here) -> Piece:
                 return self._gathered_values(caches[0], start, chosen, at + first, here)
@@ -121,8 +127,7 @@ class Task:
 
     def _wide(self, start: Int) -> Int:
         """Channels of the chunk from ``start`` on."""
-        chunk = self.sizes.chunk
-        return chunk if self.width % chunk == 0 else least(chunk, sub(self.width, start))
+        return rest(self.width, start, self.sizes.chunk)
 
     def _operand(self, width: int) -> Piece:
         return self.k.mat(self.sizes.panel, width, self.dtype, "keys")
@@ -133,11 +138,6 @@ class Task:
         for number, (query, key) in enumerate(zip(self.queries, keys, strict=True)):
             k.mma(products, query, key, int(number == 0), rows)
         return k.mul(k.to_vector(products), self.scale)
-
-    def _masked(self, column: Piece, cmp: str, bound: Int | float, scores: Piece) -> Piece:
-        limit: Operand = float(bound) if isinstance(bound, int) else bound
-        full = self.k.copy(column, self.k.vec(scores.rows, scores.cols))
-        return self.k.where(full, cmp, limit, scores, MASKED)
 
     def _panel(self, scores: Piece, keys: Piece, values: Callable[[Int], Piece]) -> None:
         """Peak and sum move on, and so do the weighted values."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ..build import Kernel
 from ..logical import Piece, Program, Tensor
-from ..scalar import Int, ceildiv, least, less, sub
+from ..scalar import Int, ceildiv, less, rest
 
 CHUNK = 512  # pairs looked at at a time
 
@@ -22,11 +22,11 @@ def live_experts(*, k: int, experts: int, rows: int, stages: int) -> Program:
     y = kernel.out("y", "i32", count, k)
     for task in kernel.tasks(ceildiv(count, rows)):
         row = task * rows
-        tall = least(rows, sub(count, row))
+        tall = rest(count, row, rows)
         numbers = kernel.cast(kernel.load(chosen.window(row * k, tall, k, k), rows, k, fill=None), "f32")
         numbers = kernel.minimum(kernel.where(numbers, "<", 0.0, float(experts), numbers), float(experts))
         alive = kernel.cast(kernel.load(live.window(row, tall, 1, 1), rows, 1, fill=0.0), "f32")
-        spread = kernel.copy(alive, kernel.vec(rows, k))
+        spread = kernel.full(alive, rows, k)
         kernel.store(y.window(row * k, tall, k, k), kernel.where(spread, ">", 0.5, numbers, float(experts)))
     return kernel.done()
 
@@ -41,27 +41,27 @@ def expert_order(*, experts: int, stages: int) -> Program:
     offsets = k.out("offsets", "i32", experts + 1)
     order = k.tensor("order", "i32", pairs, role="inout")
     slot = k.out("slot", "i32", pairs)
-    ones = k.copy(1.0, k.vec(1, CHUNK))
+    ones = k.full(1.0, 1, CHUNK)
     for expert in k.tasks(experts + 1):
         row = k.copy(0.0, k.vec(1, 8, name="row"))  # the next row of this expert
         for begin in _blocks(k, pairs):
             numbers = _numbers(k, chosen, begin, pairs, experts)
             k.add(row, _spread(k, k.sum(k.where(numbers, "<", expert, ones, 0.0))), out=row)
-        k.store(offsets.window(expert, 1, 1, 1), _integer(k, row))
+        k.store(offsets.window(expert, 1, 1, 1), k.cast(row, "i32"))
         for begin in _blocks(k, pairs):
             numbers = _numbers(k, chosen, begin, pairs, experts)
-            found = k.copy(-1.0, k.vec(1, CHUNK))
+            found = k.full(-1.0, 1, CHUNK)
             k.compress(k.iota(CHUNK, begin, "f32"), numbers, "==", expert, found)
             hits = _spread(k, k.sum(k.where(numbers, "==", expert, ones, 0.0)))
-            count, mine = k.peek(_integer(k, hits), 0), k.cast(found, "i32")
+            count, mine = k.peek(k.cast(hits, "i32"), 0), k.cast(found, "i32")
             with k.when(less(expert, experts)), k.when(less(0, count)):
-                k.store(order.window(k.peek(_integer(k, row), 0), 1, count, 1), mine)
+                k.store(order.window(k.peek(k.cast(row, "i32"), 0), 1, count, 1), mine)
             for i in k.loop(count):
                 pair = k.peek(mine, i)
                 with k.when(less(expert, experts)):
-                    k.store(slot.window(pair, 1, 1, 1), _integer(k, k.add(row, i)))
+                    k.store(slot.window(pair, 1, 1, 1), k.cast(k.add(row, i), "i32"))
                 with k.when(less(experts - 1, expert)):
-                    k.store(slot.window(pair, 1, 1, 1), _integer(k, k.copy(pairs, k.vec(1, 8))))
+                    k.store(slot.window(pair, 1, 1, 1), k.cast(k.full(pairs, 1, 8), "i32"))
             k.add(row, hits, out=row)
     return k.done()
 
@@ -74,18 +74,13 @@ def _blocks(k: Kernel, pairs: Int) -> Iterator[Int]:
 
 def _numbers(k: Kernel, chosen: Tensor, begin: Int, pairs: Int, experts: int) -> Piece:
     """Experts of a block of pairs; behind the last pair, more than any."""
-    window = chosen.window(begin, 1, least(CHUNK, sub(pairs, begin)), CHUNK)
+    window = chosen.window(begin, 1, rest(pairs, begin, CHUNK), CHUNK)
     return k.cast(k.load(window, 1, CHUNK, fill=float(experts + 1)), "f32")
 
 
 def _spread(k: Kernel, number: Piece) -> Piece:
     """A number in every lane of a block."""
-    return k.copy(number, k.vec(1, 8))
-
-
-def _integer(k: Kernel, lanes: Piece) -> Piece:
-    """Lanes as i32, in memory that is stored from."""
-    return k.cast(lanes, "i32")
+    return k.full(number, 1, 8)
 
 
 def combine(*, k: int, width: int, dtype: str, cols: int, stages: int) -> Program:
@@ -98,8 +93,8 @@ def combine(*, k: int, width: int, dtype: str, cols: int, stages: int) -> Progra
     parts = -(-width // cols)
     for task in kernel.tasks(count * parts):
         token, col = task // parts, task % parts * cols
-        wide = cols if width % cols == 0 else least(cols, sub(width, col))
-        total = kernel.copy(0.0, kernel.vec(1, cols))
+        wide = rest(width, col, cols)
+        total = kernel.full(0.0, 1, cols)
         for j in kernel.loop(k):
             row = kernel.read(slot, token * k + j)
             with kernel.when(less(row, pairs)):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..build import Kernel
 from ..logical import Piece, Program, Tensor, Window
-from ..scalar import Int, add, ceildiv, div, least, mul, rem, sub
+from ..scalar import Int, add, ceildiv, div, least, mul, rem, rest, sub
 from .norm import inverse_rms
 
 
@@ -100,7 +100,7 @@ class _Rows:
 def _tokens(task: Int, count: Int, rows: int) -> _Rows:
     """Tokens of one row each, which turn by an angle each."""
     row = mul(task, rows)
-    tall = least(rows, sub(count, row))
+    tall = rest(count, row, rows)
     return _Rows(rows, row, tall, rows, row, tall)
 
 
@@ -135,13 +135,14 @@ def _turn(
     cos, sin = turn
     if c.layout == "pairs":
         (both,) = c.turning()
-        out[both] = k.interleave(*_rotated(k, k.even(out[both]), k.odd(out[both]), cos, sin, c.inverse))
+        out[both] = k.interleave(*rotated(k, k.even(out[both]), k.odd(out[both]), cos, sin, c.inverse))
     else:
         left, right = c.turning()
-        out[left], out[right] = _rotated(k, out[left], out[right], cos, sin, c.inverse)
+        out[left], out[right] = rotated(k, out[left], out[right], cos, sin, c.inverse)
     return list(out.values())
 
 
-def _rotated(k: Kernel, a: Piece, b: Piece, cos: Piece, sin: Piece, inverse: bool) -> tuple[Piece, Piece]:
+def rotated(k: Kernel, a: Piece, b: Piece, cos: Piece, sin: Piece, inverse: bool) -> tuple[Piece, Piece]:
+    """Pairs (a, b) turned by their angles, or back."""
     first, second = (k.add, k.sub) if inverse else (k.sub, k.add)
     return first(k.mul(a, cos), k.mul(b, sin)), second(k.mul(b, cos), k.mul(a, sin))

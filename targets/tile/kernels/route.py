@@ -71,9 +71,14 @@ def _scores(k: Kernel, logits: Piece, scoring: str) -> Piece:
         powers = k.exp(k.sub(logits, k.largest(logits)))
         return k.div(powers, k.sum(powers))
     if scoring == "sigmoid":
-        return k.div(1.0, k.add(k.exp(k.mul(logits, -1.0)), 1.0))
+        return sigmoid(k, logits)
     small = k.exp(k.mul(k.absolute(logits), -1.0))
     return k.sqrt(k.add(k.maximum(logits, 0.0), _log1p(k, small)))
+
+
+def sigmoid(k: Kernel, x: Piece) -> Piece:
+    """1 / (1 + exp(-x))."""
+    return k.div(1.0, k.add(k.exp(k.mul(x, -1.0)), 1.0))
 
 
 def _log1p(k: Kernel, x: Piece) -> Piece:

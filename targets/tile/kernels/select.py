@@ -56,7 +56,7 @@ class Best:
         """The numbers, -1 behind the last, as i32 in a row of ``held * UNIT``."""
         k, wide = self.kernel, self.held * UNIT
         scores, numbers = (tile.part(0, self.held).flat(1, wide) for tile in (self.scores, self.numbers))
-        out = k.copy(-1.0, k.vec(1, wide))
+        out = k.full(-1.0, 1, wide)
         k.compress(numbers, scores, ">", NEVER, out)
         return k.cast(out, "i32")
 
@@ -77,7 +77,7 @@ class Best:
             with k.when(turn):
                 k.add(low, k.shift_right(k.sub(high, low), 1), out=middle)
             count = self._count(scores, ">=", _number(k, middle))
-            enough = k.copy(count, k.vec(1, 8))
+            enough = k.full(count, 1, 8)
             for bound, yes, no in ((low, middle, low), (high, high, middle)):
                 moved = k.where(enough, ">=", float(self.k), yes.cast_bits("f32"), no.cast_bits("f32"))
                 k.copy(moved.cast_bits("i32"), bound)
@@ -90,7 +90,7 @@ class Best:
         low, high = k.vec(1, 8, name="low"), k.vec(1, 8, name="high")
         k.copy(-1.0, low)
         k.copy(float(self.size), high)
-        need = k.copy(wanted, k.vec(1, 8))
+        need = k.full(wanted, 1, 8)
         for _ in k.loop((self.size + 1).bit_length()):
             middle = k.cast(k.shift_right(k.cast(k.add(low, high), "i32"), 1), "f32")
             count = k.copy(self._count(places, "<", _first(k, middle)), k.vec(1, 8))

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from dsv4c.ir.core import Attrs, Op, Value
-from dsv4c.ir.dims import Shape, product
-from dsv4c.ir.types import TensorType
+from dsv4c.ir.core import Op
 
+from ...heads import absorb_heads
 from ...shapes import number, out_view
 from ..kernels.attention import mla_absorbed, sparse_attention
 from ..kernels.indexer import lightning_indexer
 from ..kernels.select import UNIT
 from ..lower import FunctionLowering, Template
+from ..scalar import aligned
 
 CHUNKS = (128, 96, 80, 64, 48, 32, 16)  # channels of a weighted sum
 
 
-def _padded(heads: int) -> int:
-    return -(-heads // 16) * 16
-
-
 def _tiles(heads: int, width: int) -> Iterator[Mapping[str, int]]:
     """Heads of a task, keys of a turn, channels of a sum."""
-    rows = sorted({min(_padded(heads), r) for r in (128, 64, 32, 16)}, reverse=True)
-    chunk = next(c for c in CHUNKS if _padded(width) % c == 0)
+    rows = sorted({min(aligned(heads, 16), r) for r in (128, 64, 32, 16)}, reverse=True)
+    chunk = next(c for c in CHUNKS if aligned(width, 16) % c == 0)
     for r in rows:
         for panel in (128, 64, 32, 16):
             yield {"rows": r, "panel": panel, "chunk": chunk}
@@ -50,9 +45,9 @@ def lower_indexer(f: FunctionLowering, op: Op) -> None:
     q, _, keys, _ = op.operands
     (batch, length, heads, width), (out,) = q.shape, op.results
     options = {"heads": number(heads), "width": number(width), "dtype": q.dtype, **op.attrs}
-    held = -(-number(out.shape[2]) // UNIT) * UNIT
+    held = aligned(number(out.shape[2]), UNIT)
     tiles = [
-        {"rows": _padded(number(heads)), "panel": panel, "chunk": chunk}
+        {"rows": aligned(number(heads), 16), "panel": panel, "chunk": chunk}
         for chunk in sorted({max(held, 2 * UNIT), 2 * UNIT}, reverse=True)
         for panel in (128, 64)
     ]
@@ -81,49 +76,7 @@ def _absorbed(f: FunctionLowering, op: Op, skip: int) -> None:
 
 def lower_mla_attention(f: FunctionLowering, op: Op) -> None:
     """Every head's matrices go to the query and to the result: keys and values of all heads are never written out."""
-    q, latents, rope_keys, kv_b, limit = op.operands
-    (batch, length, heads, _), rank, (out,) = q.shape, latents.shape[2], op.results
-    nope, width = _attr(op, "nope"), _attr(op, "width")
-    plain = _new(f, op, "slice", q, (batch, length, heads, nope), axis=3, start=0, stop=nope)
-    both = _weight(f, "reshape", kv_b, (heads, nope + width, rank), shape=(heads, nope + width, rank))
-    into = _weight(f, "slice", both, (heads, nope, rank), axis=1, start=0, stop=nope)
-    into = _weight(f, "transpose", into, (heads, rank, nope), perm=(0, 2, 1))
-    out_of = _weight(f, "slice", both, (heads, width, rank), axis=1, start=nope, stop=nope + width)
-    query, mixed = (Value(TensorType((batch, length, heads, rank), q.dtype)) for _ in range(2))
-    _per_head(f, op, plain, into, query)
-    attrs: Attrs = {"scale": op.attrs["scale"]}
-    _absorbed(f, Op("mla_absorbed", (query, q, latents, rope_keys, limit), attrs, (mixed,), op.loc), skip=nope)
-    _per_head(f, op, mixed, out_of, out)
-
-
-def _new(f: FunctionLowering, op: Op, name: str, x: Value, shape: Shape, **attrs: Any) -> Value:
-    """The value of an op that the function does not have, launched."""
-    out = Value(TensorType(shape, x.dtype))
-    made = Op(name, (x,), attrs, (out,), op.loc)
-    f.keeping.add_kept(made)
-    f.lower_op(made)
-    return out
-
-
-def _weight(f: FunctionLowering, name: str, x: Value, to: Shape, **attrs: Any) -> Value:
-    """The value of an op on weights, computed when they are packed."""
-    out = Value(TensorType(to, x.dtype))
-    f.keeping.add_kept(Op(name, (x,), attrs, (out,), ""))
-    return out
-
-
-def _per_head(f: FunctionLowering, op: Op, x: Value, w: Value, out: Value) -> None:
-    """``x [B, S, H, K]`` times each head's matrix ``[H, N, K]``."""
-    shape = (product(x.shape[:2]), *x.shape[2:])
-    rows = Value(TensorType(shape, x.dtype))
-    f.keeping.add_kept(Op("reshape", (x,), {"shape": shape}, (rows,), ""))
-    f.lower_op(Op("grouped_linear", (rows, w), {}, (out,), op.loc))
-
-
-def _attr(op: Op, name: str) -> int:
-    value = op.attrs[name]
-    assert isinstance(value, int)
-    return value
+    absorb_heads(f, op, lambda core, skip: _absorbed(f, core, skip))
 
 
 ATTENTION: Mapping[str, Template] = {

@@ -9,9 +9,10 @@ from dsv4c.ir.core import IRError, Op, Value, located
 from dsv4c.ir.dims import Extent, product
 from dsv4c.plan import View
 
-from ...shapes import number, out_view
+from ...shapes import int_attr, number, out_view
 from ..kernels import copies, lines
 from ..lower import FunctionLowering, Template
+from ..scalar import aligned
 
 LINE = [{"cols": cols} for cols in (4096, 2048, 1024)]
 
@@ -115,7 +116,7 @@ def _around(shape: tuple[Extent, ...], axis: int) -> tuple[Extent, int]:
 def lower_slice(f: FunctionLowering, op: Op) -> None:
     """Part of an axis, as columns."""
     (x,), (out,) = op.operands, op.results
-    axis, start = _int(op, "axis"), _int(op, "start")
+    axis, start = int_attr(op, "axis"), int_attr(op, "start")
     rows, inner = _around(x.shape, axis)
     wide = number(out.shape[axis]) * inner
     _columns(f, x, out, rows, (number(x.shape[axis]) * inner, start * inner), (wide, 0), wide)
@@ -123,7 +124,7 @@ def lower_slice(f: FunctionLowering, op: Op) -> None:
 
 def lower_concat(f: FunctionLowering, op: Op) -> None:
     """Parts of an axis, one after the other."""
-    (out,), axis = op.results, _int(op, "axis")
+    (out,), axis = op.results, int_attr(op, "axis")
     rows, inner = _around(out.shape, axis)
     at, whole = 0, number(out.shape[axis]) * inner
     for part in op.operands:
@@ -144,14 +145,8 @@ def _columns(
 
 def _row_tiles(width: int) -> list[Mapping[str, int]]:
     """Rows and columns of a tile that only moves."""
-    whole = -(-width // 16) * 16
+    whole = aligned(width, 16)
     return [{"rows": n, "cols": min(whole, cols)} for n in (64, 16, 1) for cols in (4096, 1024, 256)]
-
-
-def _int(op: Op, name: str) -> int:
-    value = op.attrs[name]
-    assert isinstance(value, int)
-    return value
 
 
 def lower_broadcast(f: FunctionLowering, op: Op) -> None:
@@ -166,7 +161,7 @@ def lower_broadcast(f: FunctionLowering, op: Op) -> None:
     rows, width = _around(out.shape, axis)
     times = number(out.shape[axis])
     options = {"dtype": x.dtype, "times": times, "width": width}
-    name = f.table.get(copies.repeat_rows, options, [{"cols": min(-(-width // 16) * 16, c)} for c in (4096, 1024)])
+    name = f.table.get(copies.repeat_rows, options, [{"cols": min(aligned(width, 16), c)} for c in (4096, 1024)])
     f.run_kernel(name, (f.view(x, (rows, width)), out_view(f, out, (rows, times, width))), {"M": rows})
 
 
@@ -199,7 +194,7 @@ def lower_gather(f: FunctionLowering, op: Op) -> None:
     options = {
         "dtype": table.dtype, "width": width, "shared": op.attrs.get("shared", 1), "each": own, "counted": counted,
     }  # fmt: skip
-    tiles = [{"cols": min(-(-width // 16) * 16, cols)} for cols in (8192, 2048, 512)]
+    tiles = [{"cols": min(aligned(width, 16), cols)} for cols in (8192, 2048, 512)]
     name = f.table.get(copies.gather_rows, options, tiles)
     shape = (product(table.shape[: lead + 1]), width)
     args = (f.view(table, shape), f.view(index, (rows,)), *map(f.view, offsets))

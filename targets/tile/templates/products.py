@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from dsv4c.ir.core import IRError, Op, Value, located
+from dsv4c.ir.core import Attrs, IRError, Op, Value, located
 from dsv4c.ir.dims import Extent, product
 from dsv4c.ir.types import TensorType
 from dsv4c.plan import View
@@ -14,14 +13,15 @@ from ...shapes import known, number, out_view
 from ...weights import is_weight, weight_ref
 from ..kernels.linear import linear, linear_experts
 from ..lower import FunctionLowering, Template, dense
+from ..scalar import aligned
 
 DECODE = 16  # rows that a product with few of them is padded to
 
 
 def tiles(m: int | None, n: int, k: int) -> Iterator[Mapping[str, int]]:
     """Rows, columns and depth of a product's tiles; ``m`` is None where many rows may come."""
-    wide = -(-n // 16) * 16
-    deep = -(-k // 16) * 16
+    wide = aligned(n, 16)
+    deep = aligned(k, 16)
     for rows in (DECODE,) if m is not None and m <= DECODE else (128, 64, 32, 16):
         for cols in sorted({min(wide, c) for c in (256, 128, 64, 32, 16)}, reverse=True):
             for depth in sorted({min(deep, d) for d in (256, 128, 64, 32)}, reverse=True):
@@ -63,24 +63,11 @@ def lower_grouped_linear(f: FunctionLowering, op: Op) -> None:
 def lower_mlp(f: FunctionLowering, op: Op) -> None:
     """Two products, SwiGLU, and the product back."""
     x, gate, up, down = op.operands
-    shape = (*x.shape[:-1], gate.shape[0])
-    parts = []
-    for w in (gate, up):
-        parts.append(_between(f, op, "matmul", (x, w), shape, x.dtype, trans_b=True, out=""))
-    inner = _between(f, op, "swiglu", tuple(parts), shape, x.dtype, limit=op.attrs["limit"])
-    f.lower_op(Op("matmul", (inner, down), {"trans_b": True, "out": ""}, op.results, op.loc))
-
-
-def _between(
-    f: FunctionLowering, op: Op, name: str, operands: tuple[Value, ...], shape: tuple[Extent, ...], dtype: str,
-    **attrs: Any,
-) -> Value:  # fmt: skip
-    """The value of an op that the function does not have, launched."""
-    out = Value(TensorType(shape, dtype))
-    made = Op(name, operands, attrs, (out,), op.loc)
-    f.keeping.add_kept(made)
-    f.lower_op(made)
-    return out
+    wide = TensorType((*x.shape[:-1], gate.shape[0]), x.dtype)
+    stored: Attrs = {"trans_b": True, "out": ""}
+    parts = tuple(f.emit("matmul", (x, w), stored, wide) for w in (gate, up))
+    inner = f.emit("swiglu", parts, {"limit": op.attrs["limit"]}, wide)
+    f.lower_op(Op("matmul", (inner, down), stored, op.results, op.loc))
 
 
 def lower_experts(f: FunctionLowering, op: Op) -> None:
@@ -90,9 +77,10 @@ def lower_experts(f: FunctionLowering, op: Op) -> None:
     pairs = tokens * k
     offsets, source, slot = (Value(TensorType((n,), "i32")) for n in (experts + 1, pairs, pairs))
     f.lower_op(Op("expert_order", (chosen, live), {"experts": experts}, (offsets, source, slot), op.loc))
-    rows = _between(f, op, "gather", (x, source, offsets), (pairs, x.shape[1]), x.dtype, shared=k)
+    rows = f.emit("gather", (x, source, offsets), {"shared": k}, TensorType((pairs, x.shape[1]), x.dtype))
     parts = [_by_expert(f, rows, w, offsets, (pairs, inner)) for w in (gate, up)]
-    hidden = _between(f, op, "swiglu", (*parts, offsets), (pairs, inner), x.dtype, limit=op.attrs["limit"])
+    wide = TensorType((pairs, inner), x.dtype)
+    hidden = f.emit("swiglu", (*parts, offsets), {"limit": op.attrs["limit"]}, wide)
     back = _by_expert(f, hidden, down, offsets, (pairs, x.shape[1]))
     f.lower_op(Op("combine", (back, slot, mix), {}, op.results, op.loc))
 

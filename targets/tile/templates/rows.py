@@ -16,6 +16,7 @@ from ..kernels import angles, hyper, lines, norm, rope, route
 from ..kernels.order import combine, expert_order, live_experts
 from ..logical import Program
 from ..lower import FunctionLowering, Template, dense
+from ..scalar import aligned
 
 ROWS_TRIED = (64, 32, 16, 8, 4, 2, 1)
 WHOLE = (64, 32, 16, 8)  # where tokens lie in lanes, or columns are spread
@@ -30,7 +31,7 @@ def row_tiles(rows: tuple[int, ...] = ROWS_TRIED) -> Iterator[Mapping[str, int]]
 
 def blocks(width: int, rows: tuple[int, ...], most: int = 4096) -> Iterator[Mapping[str, int]]:
     """Rows and columns a tile."""
-    whole = -(-width // 16) * 16
+    whole = aligned(width, 16)
     for n in rows:
         for cols in sorted({min(whole, c) for c in WIDE if c <= most}, reverse=True):
             yield {"rows": n, "cols": cols}

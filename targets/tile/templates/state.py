@@ -13,6 +13,7 @@ from ..kernels.angles import window_angles
 from ..kernels.compress import compress_kv
 from ..kernels.copies import append
 from ..lower import FunctionLowering, Template
+from ..scalar import aligned
 from .rows import WHOLE, frequencies, row_tiles
 
 
@@ -25,7 +26,7 @@ def lower_append(f: FunctionLowering, op: Op) -> None:
 
 def _append(f: FunctionLowering, cache: Value, rows: Value, past: Value, new: Value, ring: int) -> None:
     width = number(product(cache.shape[2:]))
-    tiles = [{"cols": min(-(-width // 16) * 16, cols)} for cols in (8192, 2048, 512)]
+    tiles = [{"cols": min(aligned(width, 16), cols)} for cols in (8192, 2048, 512)]
     name = f.table.get(append, {"dtype": cache.dtype, "width": width, "ring": ring}, tiles)
     sizes = {"B": rows.shape[0], "S": rows.shape[1], "T": cache.shape[1]}
     f.run_kernel(name, tuple(f.view(x) for x in (cache, rows, past, new)), sizes)
