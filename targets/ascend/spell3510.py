@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Mapping
 
 from dsv4c.ir.types import BITS
 
 from ..tile.logical import Window
 from ..tile.physical import Instr, Region
-from ..tile.scalar import Int, Scalar, mul
-
-
-class Writer(Protocol):
-    """What spells operands."""
-
-    def at(self, r: Region) -> str:
-        """A region's first element."""
-
-    def gm(self, window: Window) -> str:
-        """A window's first element."""
-
-    def scalar(self, value: Int) -> str:
-        """An integer."""
+from ..tile.scalar import Scalar, mul
+from .spell_cube import QUANT
+from .spell_operands import TYPES, Lines, Operands, Spelling, c_text, gm, int_arg
 
 
 def _operands(i: Instr) -> tuple[Region, Region]:
@@ -31,13 +19,7 @@ def _operands(i: Instr) -> tuple[Region, Region]:
     return dst, src
 
 
-def _number(i: Instr, key: str) -> int:
-    value = i.args[key]
-    assert isinstance(value, int)
-    return value
-
-
-def _load(w: Writer, i: Instr, m: int, k: int, src_stride: int, dst_stride: int, turned: str) -> list[str]:
+def _load(w: Operands, i: Instr, m: int, k: int, src_stride: int, dst_stride: int, turned: str) -> Lines:
     """``m x k`` fractals from the first on; strides in fractals from one column of them to the next."""
     dst, src = _operands(i)
     fields = {
@@ -48,17 +30,17 @@ def _load(w: Writer, i: Instr, m: int, k: int, src_stride: int, dst_stride: int,
     return ["{", "    LoadData2DParamsV2 load;", *lines, f"    LoadData({w.at(dst)}, {w.at(src)}, load);", "}"]
 
 
-def _load_nz(w: Writer, i: Instr) -> list[str]:
-    (dst, _), rows = _operands(i), _number(i, "rows") // 16
-    return _load(w, i, rows, _number(i, "depth") * BITS[dst.dtype] // 256, rows, rows, "false")
+def _load_nz(w: Operands, i: Instr) -> Lines:
+    (dst, _), rows = _operands(i), int_arg(i, "rows") // 16
+    return _load(w, i, rows, int_arg(i, "depth") * BITS[dst.dtype] // 256, rows, rows, "false")
 
 
-def _load_nz_turned(w: Writer, i: Instr) -> list[str]:
-    columns = _number(i, "n") // 16
-    return _load(w, i, _number(i, "depth") // 16, columns, _number(i, "rows") // 16, columns, "true")
+def _load_nz_turned(w: Operands, i: Instr) -> Lines:
+    columns = int_arg(i, "n") // 16
+    return _load(w, i, int_arg(i, "depth") // 16, columns, int_arg(i, "rows") // 16, columns, "true")
 
 
-def _drain(w: Writer, src: Region, to: str, form: str, sizes: tuple[str, str, str], rows: int, cast: str) -> list[str]:
+def _drain(w: Operands, src: Region, to: str, form: str, sizes: tuple[str, str, str], rows: int, cast: str) -> Lines:
     fields = {
         "nSize": sizes[1], "mSize": sizes[0], "srcStride": rows, "dstStride": sizes[2],
         "quantPre": f"QuantMode_t::{cast}", "dualDstCtl": 0, "subBlockId": 0, "params.ndNum": 1,
@@ -69,26 +51,23 @@ def _drain(w: Writer, src: Region, to: str, form: str, sizes: tuple[str, str, st
     return ["{", "    FixpipeParamsArch3510<CO2Layout::ROW_MAJOR> drain;", *lines, call, "}"]
 
 
-OUT = {"f32": ("float", "NoQuant"), "bf16": ("bfloat16_t", "F322BF16"), "f16": ("half", "F322F16")}
-
-
-def _fixpipe(w: Writer, i: Instr) -> list[str]:
+def _fixpipe(w: Operands, i: Instr) -> Lines:
     (dst,), (src,) = i.outs, i.ins
     assert isinstance(dst, Window) and isinstance(src, Region)
-    kind, cast = OUT[dst.tensor.dtype]
-    sizes = w.scalar(dst.rows), w.scalar(dst.cols), w.scalar(dst.pitch)
-    return _drain(w, src, w.gm(dst), f"{kind}, float, CFG_ROW_MAJOR", sizes, _number(i, "rows"), cast)
+    form = f"{TYPES[dst.tensor.dtype]}, float, CFG_ROW_MAJOR"
+    sizes = c_text(dst.rows), c_text(dst.cols), c_text(dst.pitch)
+    return _drain(w, src, gm(dst), form, sizes, int_arg(i, "rows"), QUANT[dst.tensor.dtype])
 
 
-def _fixpipe_ub(w: Writer, i: Instr) -> list[str]:
+def _fixpipe_ub(w: Operands, i: Instr) -> Lines:
     """Into the UB of the group's vector core."""
     dst, src = _operands(i)
     (rows, pitch), (cols, _) = dst.dims
     sizes = str(rows), str(cols), str(pitch)
-    return _drain(w, src, w.at(dst), "float, float, TO_UB", sizes, _number(i, "rows"), "NoQuant")
+    return _drain(w, src, w.at(dst), "float, float, TO_UB", sizes, int_arg(i, "rows"), "NoQuant")
 
 
-def _copy_nz(w: Writer, i: Instr) -> list[str]:
+def _copy_nz(w: Operands, i: Instr) -> Lines:
     """UB to L1, a column of fractals at a time."""
     dst, src = _operands(i)
     (rows, pitch), (cols, _) = src.dims
@@ -100,7 +79,7 @@ def _copy_nz(w: Writer, i: Instr) -> list[str]:
     ]  # fmt: skip
 
 
-SPELLING: Mapping[str, Callable[[Writer, Instr], list[str]]] = {
+SPELLING: Mapping[str, Spelling] = {
     "load_nz": _load_nz, "load_nz_turned": _load_nz_turned, "fixpipe_3510": _fixpipe, "fixpipe_ub": _fixpipe_ub,
     "copy_nz": _copy_nz,
 }  # fmt: skip
