@@ -16,6 +16,7 @@ from dsv4c.driver.compile import compile_model
 from dsv4c.driver.conformance import conformance
 from dsv4c.driver.verify import verify_artefact
 from dsv4c.errors import UserError
+from dsv4c.targets.ascend import runner
 from dsv4c.targets.ascend.target import PACKAGE
 from dsv4c.targets.tile.chip import chip_names, load_chip
 
@@ -50,6 +51,14 @@ def test_every_function_agrees_with_the_reference(name: str, artefacts: dict[str
 def test_tokens_are_those_of_transformers(name: str, artefacts: dict[str, Path]):
     peer = json.loads((TINY / "tokens.json").read_text())
     assert dsv4c.load(artefacts[name]).generate(peer["prompt"], 16) == peer["new"][:16]
+
+
+@needs_compiler
+def test_kernels_are_compiled_once(artefacts: dict[str, Path], monkeypatch: pytest.MonkeyPatch):
+    first = runner.compiled(artefacts["v4"] / "kernels", 2201)
+    monkeypatch.setattr(runner, "build", lambda *_, **__: pytest.fail("compiled again"))
+    assert runner.compiled(artefacts["v4"] / "kernels", 2201) == first
+    assert first.path.exists() and "gather_rows" in " ".join(first.entries)
 
 
 def test_same_bytes_twice(artefacts: dict[str, Path], tmp_path: Path):

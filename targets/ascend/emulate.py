@@ -56,6 +56,13 @@ def headers() -> Path:
     return Path(str(files("dsv4c.targets"))) / "ascend" / "emulator"
 
 
+def emulator_files() -> list[Path]:
+    """The emulator's C++, as paths below ``dsv4c/targets``: Ascend's, and what all emulators share."""
+    root = headers().parents[1]
+    found = [p for folder in (headers(), root / "emulator") for p in folder.rglob("*") if p.suffix in (".h", ".cpp")]
+    return sorted(p.relative_to(root) for p in found)
+
+
 def compiler() -> str:
     """The C++ compiler; a UserError that says how to get one if there is none."""
     found = shutil.which(os.environ.get("CXX", "g++"))
@@ -92,10 +99,8 @@ def run_compiler(command: Sequence[str], what: Path) -> None:
 
 def machine_object(arch: int, folder: Path) -> Path:
     """The machine's object file, compiled when the headers have changed since ``folder`` last held it."""
-    sources = sorted(
-        p for p in [*headers().rglob("*"), *(headers().parents[1] / "emulator").glob("*.h")] if p.is_file()
-    )
-    digest = hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()[:16]
+    root = headers().parents[1]
+    digest = hashlib.sha256(b"".join((root / p).read_bytes() for p in emulator_files())).hexdigest()[:16]
     target = folder / f"ascend_emulator-{arch}-{digest}.o"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..tile.physical import Program
+from .emulate import emulator_files, headers
 
 SOURCES = ("main.cpp", "plan.h", "extent.h", "json.h", "launch.h", "CMakeLists.txt")
 CORES = {("AIV",): "Vector", ("AIC",): "Cube", ("AIC", "AIV"): "Mixed"}
@@ -70,8 +71,10 @@ def write_host(folder: Path, programs: Mapping[str, Program], arch: str) -> None
     for name in SOURCES:
         (host / name).write_text((ours / name).read_text())
     (host / "launch.cpp").write_text(_launches(programs))
-    _copy_tree(Path(str(files("dsv4c.targets.ascend"))) / "emulator", folder / "emulator" / "ascend" / "emulator")
-    _copy_tree(Path(str(files("dsv4c.targets"))) / "emulator", folder / "emulator" / "emulator")
+    for path in emulator_files():
+        to = folder / "emulator" / path
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_bytes((headers().parents[1] / path).read_bytes())
     on = {core: [n for n, p in sorted(programs.items()) if core in _cores(p)] for core in ("AIV", "AIC")}
     text = MAKEFILE.format(arch=arch, aiv=" ".join(on["AIV"]), aic=" ".join(on["AIC"]))
     (folder / "Makefile").write_text(text)
@@ -80,14 +83,6 @@ def write_host(folder: Path, programs: Mapping[str, Program], arch: str) -> None
 
 def _cores(program: Program) -> tuple[str, ...]:
     return tuple(part.core for part in program.parts)
-
-
-def _copy_tree(source: Path, target: Path) -> None:
-    for path in sorted(source.rglob("*")):
-        if path.suffix in (".h", ".cpp"):
-            to = target / path.relative_to(source)
-            to.parent.mkdir(parents=True, exist_ok=True)
-            to.write_text(path.read_text())
 
 
 def _launches(programs: Mapping[str, Program]) -> str:

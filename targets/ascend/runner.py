@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from math import prod
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ import numpy as np
 from dsv4c.errors import UserError
 from dsv4c.ir.types import DTYPES
 from dsv4c.plan import Plan
-from dsv4c.runtime.link import BindError, Slice, Step, link
+from dsv4c.runtime.link import BindError, Slice, Step, array_of, link
 
-from .emulate import EmulationError, Emulator, Library, Resident, build, headers
+from . import emulate
+from .emulate import EmulationError, Emulator, Library, Resident, build, compiler, emulator_files, entries_of, headers
 
 Array = np.ndarray[Any, Any]
 Spaces = Mapping[str, Mapping[str, Array]]
@@ -31,13 +33,18 @@ def cache() -> Path:
 
 
 def compiled(folder: Path, arch: int) -> Library:
-    """The kernels of a folder for the emulator; compiled when their text or the emulator has changed."""
-    sources = sorted(folder.iterdir())
-    machine = sorted(p for root in (headers(), headers().parents[1] / "emulator") for p in root.rglob("*.*"))
-    digest = sha256()
-    for path in (*sources, *machine):
+    """The kernels of a folder for the emulator; compiled when their text, the compiler or the emulator has changed."""
+    machine = [headers().parents[1] / p for p in emulator_files()]
+    sources = sorted(p for p in folder.iterdir() if p.suffix in (".h", ".cpp"))
+    digest = sha256(compiler().encode())
+    for path in (*sources, *machine, Path(emulate.__file__)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return build(folder, cache() / digest.hexdigest()[:16], arch, machine=cache())
+    library = cache() / f"kernels-{arch}-{digest.hexdigest()[:16]}.so"
+    if not library.exists():
+        cache().mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=cache()) as part:
+            build(folder, Path(part), arch, machine=cache()).path.replace(library)  # whole, or not at all
+    return Library(library, tuple(name for p in sources for name in entries_of(p)), arch)
 
 
 class EmulatorRunner:
@@ -102,15 +109,9 @@ class EmulatedProgram:
         return (2 * GROUPS if kind == "AIV" else GROUPS), [*tensors, self._workspace, tiling]
 
     def _address(self, s: Slice) -> Resident:
-        need = prod(s.shape) * DTYPES[s.dtype].itemsize
         if s.space == "arena":
-            return self._arena.part(s.offset, need)
-        if s.key not in self.spaces[s.space]:
-            raise BindError(f"{s.space} has no {s.key}")
-        array = self.spaces[s.space][s.key]
-        if need > array.nbytes:
-            what = f"{list(s.shape)} of {s.dtype} needs {need} bytes, the array has {array.nbytes}"
-            raise BindError(f"{s.space} {s.key}: {what}")
+            return self._arena.part(s.offset, prod(s.shape) * DTYPES[s.dtype].itemsize)
+        array = array_of(s, self.spaces)
         if s.space == "weights":
             return self.runner.weight(array)
         if (s.space, s.key) not in self._blocks:

@@ -56,9 +56,7 @@ def emit(
         "arch": table.chip.arch,
         "kernels": len(table.kernels),
         "workspace": {name: k.physical.workspace for name, k in sorted(table.kernels.items()) if k.physical.workspace},
-        "blocks": {kind: table.chip.facts["cores"][kind] for kind in ("AIC", "AIV")},
         "cores": {name: core_kind(k.physical.parts) for name, k in sorted(table.kernels.items())},
-        "written": {name: writes(k.physical.tensors) for name, k in sorted(table.kernels.items())},
         "expanded": [f"{e.function}:{e.loc} {e.op}" for e in expanded],
     }
     return Emitted(plan, facts)
@@ -67,11 +65,6 @@ def emit(
 def core_kind(parts: tuple[Any, ...]) -> str:
     """Which cores a kernel runs on."""
     return "MIX" if len(parts) > 1 else str(parts[0].core)
-
-
-def writes(tensors: tuple[Any, ...]) -> list[int]:
-    """Which arguments a kernel writes."""
-    return [number for number, t in enumerate(tensors) if t.role != "in"]
 
 
 def pack_weight(module: Module, stored: TensorType, form: str) -> Function:
