@@ -28,12 +28,12 @@ template <typename T> void in(const LocalTensor<T>& to, GM_ADDR from, uint32_t n
 template <typename T> void out(GM_ADDR to, const LocalTensor<T>& from, uint32_t n) {
     DataCopyPad(global<T>(to), from, {1, static_cast<uint32_t>(n * sizeof(T)), 0, 0, 0});
 }
-#define ID EVENT_ID0
 #define X 0
 #define Y 16384
 #define Z 32768
 #define W 65536
-#define ORDER(event) SetFlag<HardEvent::event>(ID); WaitFlag<HardEvent::event>(ID)
+#define ORDER_BY(event, id) SetFlag<HardEvent::event>(id); WaitFlag<HardEvent::event>(id)
+#define ORDER(event) ORDER_BY(event, __COUNTER__ % 8)  // an id used again would need its last wait to be known
 """
 
 

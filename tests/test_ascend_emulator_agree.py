@@ -96,13 +96,13 @@ def programs(seed: int) -> Array:
 
 
 def run(library: Library, text: Array, profile: str, mode: str, seed: int, blocks: int = 1) -> tuple[bool, Array]:
-    """Whether there was a finding, and the result."""
+    """Whether there was a race, and the result; a flag may be set again too early, which the emulator only reports."""
     rng = np.random.default_rng(1)
     a, c = rng.standard_normal((2, ROWS, WIDTH)).astype(np.float32)
     with Emulator(library, profile, mode, seed) as emulator:
         found = emulator.launch("interpret", blocks, a, text, c, text.size // 4 // blocks, 0.0, check=False)
-    assert {f.kind for f in found} <= {"race"}
-    return bool(found), c
+    assert {f.kind for f in found} <= {"race", "flag"}
+    return any(f.kind == "race" for f in found), c
 
 
 @pytest.mark.parametrize("profile", ["2201-manual", "2201-auto"])

@@ -180,7 +180,14 @@ FAULTS = {
         "flag",
         r"a second time before a WaitFlag",
         "SetFlag<HardEvent::V_MTE3>(2); @ SetFlag<HardEvent::V_MTE3>(2); WaitFlag<HardEvent::V_MTE3>(2);",
-        "WaitFlag<HardEvent::V_MTE3>(2);",
+        "WaitFlag<HardEvent::V_MTE3>(2); ORDER(MTE3_V);",
+    ),
+    "flag_again": Fault(
+        "flag",
+        r"SetFlag<V_MTE3>\(2\) again, and nothing says that the WaitFlag before it is over.*MTE3_V",
+        "SetFlag<HardEvent::V_MTE3>(2); WaitFlag<HardEvent::V_MTE3>(2); @"
+        "SetFlag<HardEvent::V_MTE3>(2); WaitFlag<HardEvent::V_MTE3>(2);",
+        "ORDER(MTE3_V);",
     ),
     "flag_left": Fault(
         "flag", r"never waited for", "SetFlag<HardEvent::V_MTE3>(2); @", "WaitFlag<HardEvent::V_MTE3>(2);"

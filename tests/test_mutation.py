@@ -14,7 +14,7 @@ from dsv4c.targets.tile.mutation import rules
 from dsv4c.targets.tile.mutation.graph import walked
 from dsv4c.targets.tile.mutation.mutant import Mutant, mutated, step_of
 from dsv4c.targets.tile.mutation.operators import OPERATORS, SYNC, all_mutants
-from dsv4c.targets.tile.physical import Barrier, If, Program, Wait, walk
+from dsv4c.targets.tile.physical import Barrier, If, Program, walk
 from dsv4c.targets.tile.scalar import Scalar
 
 SAMPLED = ("rms_norm", "rope", "linear", "linear_groups", "mla_absorbed", "combine")
@@ -157,13 +157,6 @@ def test_exact_cast():
     assert verdicts("lightning_indexer", "f32 to i32", "NONE") == {False}  # a mode that does not exist
     assert verdicts("rms_norm_bf16", "f32 to bf16 by TRUNC") == {False}
     assert verdicts("rope", "f32 to bf16 by TRUNC") == {True, False}  # what does not turn is cast twice
-
-
-def test_one_number():
-    whole = mutant("linear", "stage count", "has one number")
-    assert rules.one_number(program("linear"), whole) or not rules.unchanged_graph(program("linear"), whole)
-    waits = {p: s for p, s in whole.steps.items() if isinstance(s[0], Wait)}
-    assert waits and not rules.one_number(program("linear"), replace(whole, steps=waits))
 
 
 def test_classes_have_sites_everywhere():

@@ -8,6 +8,9 @@ A block's steps are items; a loop or a condition inside it is one item. The bloc
 for every pipe what it knows to be done, and a dependence that nothing implies gets a signal. A loop's block is walked
 for as many turns as its buffers have copies: a dependence on an earlier turn gets a signal from turn to turn, whose
 first Sets stand before the loop and last Waits behind it.
+
+A signal's number is one bit of hardware, so a pipe that sets it again must know that the last Wait is over. Mostly the
+data's way back says so; where nothing does, one more signal leads from the Wait to the Set.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from .scalar import Int, Range, add, rem, var
 ALL = "ALL"
 PIPES = ("S", "V", "M", "MTE1", "MTE2", "MTE3", "FIX")
 NUMBERS = 8  # events of a pair of pipes
+Flag = tuple[str, str, int]  # from pipe, to pipe, number
 
 
 class UnsynchronisableError(Exception):
@@ -38,10 +42,10 @@ def synchronised(body: Sequence[Step], chip: Chip) -> tuple[Step, ...]:
     """
     for economy in (0, 1):
         try:
-            return _Program(chip, economy).once(body, frozenset(), 0)
+            return _Program(chip, economy).once(body, frozenset(), 0).steps()
         except UnsynchronisableError:
             continue
-    return _Program(chip, 2).once(body, frozenset(), 0)
+    return _Program(chip, 2).once(body, frozenset(), 0).steps()
 
 
 @dataclass
@@ -53,21 +57,36 @@ class _Signal:
     after: int
     before: int
     turns: int
+    width: int  # numbers that turns take in order
     number: int = 0
-    width: int = 1  # numbers that turns take in order
 
     def tag(self, turn: Int) -> Int:
         return add(self.number, rem(turn, self.width))
 
+    def flags(self) -> frozenset[Flag]:
+        return frozenset((self.src, self.dst, self.number + n) for n in range(self.width))
+
 
 @dataclass(frozen=True)
 class _Item:
-    """A step of a block and what stands around it; behind it, ``told`` (p, q): q knows all that p did in it."""
+    """Steps of a block that stay together: one of its own, or the Sets before a loop, or the Waits behind it.
 
-    step: Step
-    first: tuple[Step, ...] = ()
-    last: tuple[Step, ...] = ()
+    ``sets`` and ``waits`` are the flags of what is inside; ``told`` (p, q): behind this item, q knows all that p did
+    before it.
+    """
+
+    steps: tuple[Step, ...] = ()
+    sets: frozenset[Flag] = frozenset()
+    waits: frozenset[Flag] = frozenset()
     told: frozenset[tuple[str, str]] = frozenset()
+
+    def pipes(self) -> set[str]:
+        """The pipes that take part."""
+        mine = {use.pipe for step in self.steps for use in uses(step)}
+        return mine | {src for src, _, _ in self.sets} | {dst for _, dst, _ in self.waits}
+
+
+DRAIN = _Item((Barrier(ALL),), told=frozenset((p, q) for p in PIPES for q in PIPES))
 
 
 @dataclass
@@ -79,57 +98,51 @@ class _Program:
     ranges: dict[str, Range] = field(default_factory=dict)
     taken: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
 
-    def once(self, body: Sequence[Step], outer: frozenset[str], turn: Int) -> tuple[Step, ...]:
+    def once(self, body: Sequence[Step], outer: frozenset[str], turn: Int) -> _Block:
         """A block that is not a loop's."""
-        items = self._inner(body, outer)
-        block = _Block(self, items, Place(turn, outer, self.ranges), 1)
-        block.walk(1)
-        block.number()
-        return block.steps()
+        block = _Block(self, self._inner(body, outer), Place(turn, outer, self.ranges), 1)
+        block.close(repeats=False)
+        return block
 
     def _inner(self, body: Sequence[Step], outer: frozenset[str]) -> list[_Item]:
         """The items of a block: inner loops and conditions synchronised in themselves."""
-        items = []
+        items: list[_Item] = []
         base, most = dict(self.taken), dict(self.taken)
         for step in body:
             if isinstance(step, Loop):
-                items.append(self._loop(step, outer))
+                items += self._loop(step, outer)
             elif isinstance(step, If):
-                items.append(_Item(replace(step, body=self.once(step.body, outer, 0))))
+                block = self.once(step.body, outer, 0)
+                items.append(_Item((replace(step, body=block.steps()),), block.flags(), block.flags()))
             else:
-                items.append(_Item(step))
+                items.append(_Item((step,)))
             if self.economy > 1 and self.taken != base:
-                items[-1] = _drained(items[-1])
+                items.append(DRAIN)
                 most = {pair: max(n, most.get(pair, 0)) for pair, n in self.taken.items()}
                 self.taken = defaultdict(int, base)
         if self.economy > 1:
             self.taken = defaultdict(int, most)
         return items
 
-    def _loop(self, loop: Loop, outer: frozenset[str]) -> _Item:
+    def _loop(self, loop: Loop, outer: frozenset[str]) -> list[_Item]:
+        """A loop, the first Sets before it and the last Waits behind it."""
         counter = loop.turn or loop.var
         if isinstance(loop.count, int):
             self.ranges[loop.var] = (0, max(loop.count - 1, 0))
         inside = outer | {loop.var, counter}
-        items = self._inner(loop.body, inside)
+        items = [*self._inner(loop.body, inside), _Item()]  # the end of a turn, where a Set may stand as well
         stages = max((r.buffer.stages for r in _regions(loop) if r.turn == var(counter)), default=1)
         block = _Block(self, items, Place(var(counter), inside, self.ranges), stages)
-        block.walk(1)
-        block.walk(stages + 1)
-        block.widen()
-        block.number()
-        first = [Set(s.src, s.dst, s.number + n) for s in block.signals if s.turns for n in range(s.turns)]
-        last = [Wait(s.src, s.dst, s.number + n) for s in block.signals if s.turns for n in range(s.turns)]
+        block.close(repeats=True)
+        carried = [s for s in block.signals if s.turns]
+        flags = [flag for s in carried for flag in sorted(s.flags())]
         runs = isinstance(loop.count, int) and loop.count > 0
-        told = block.told() if runs else frozenset((s.src, s.dst) for s in block.signals if s.turns)
-        return _Item(replace(loop, body=block.steps()), tuple(first), tuple(last), told)
-
-
-def _drained(item: _Item) -> _Item:
-    """An item behind which every pipe has finished."""
-    pipes = {use.pipe for use in uses(item.step)}
-    told = frozenset((p, q) for p in pipes for q in PIPES)
-    return replace(item, last=(*item.last, Barrier(ALL)), told=told)
+        told = block.told() if runs else frozenset((s.src, s.dst) for s in carried)
+        return [
+            _Item(tuple(Set(*flag) for flag in flags), sets=frozenset(flags)),
+            _Item((replace(loop, body=block.steps()),), block.flags(), block.flags()),
+            _Item(tuple(Wait(*flag) for flag in flags), waits=frozenset(flags), told=told),
+        ]
 
 
 def _regions(step: Step) -> list[Region]:
@@ -144,13 +157,22 @@ class _Block:
 
     def __init__(self, program: _Program, items: list[_Item], place: Place, stages: int) -> None:
         self.program, self.items, self.place, self.stages = program, items, place, stages
-        self.uses = [list(uses(item.step)) for item in items]
-        self.pipes = [sorted({use.pipe for use in of}) for of in self.uses]
+        self.uses = [[use for step in item.steps for use in uses(step)] for item in items]
+        self.pipes = [sorted(item.pipes()) for item in items]
         self.signals: list[_Signal] = []
         self.barriers: set[tuple[int, str]] = set()
         self._conflicts: dict[tuple[int, int, int], set[tuple[str, str]]] = {}
 
     # --- finding what is missing ---
+
+    def close(self, repeats: bool) -> None:
+        """Find all signals and barriers, and number them."""
+        self.walk(1)
+        before = -1 if repeats else len(self.signals)
+        while len(self.signals) > before:  # a signal more is a number more that is set again
+            before = len(self.signals)
+            self.walk(2 * self.stages + 1)
+        self.number()
 
     def walk(self, turns: int) -> None:
         """Add the signals and barriers that so many turns need."""
@@ -162,6 +184,7 @@ class _Block:
                 self._arrive(turn, j)
                 self._require(turn, j)
                 self._begin(turn, j)
+                self._reuse(turn, j)
 
     def _position(self, turn: int, item: int) -> int:
         return turn * len(self.items) + item
@@ -189,9 +212,23 @@ class _Block:
         for pipe in self.pipes[j]:
             self.begun[pipe] = position
         for p, q in self.items[j].told:
-            self.known[q][p] = position
-        for pipe in self.pipes[j]:
+            self.known[q][p] = position - 1
+        for pipe in self.pipes[j] or PIPES:
             self.then[pipe, position] = self._merged(pipe)
+
+    def _reuse(self, turn: int, j: int) -> None:
+        """Behind an item flags are set again: what sets them must know that the Waits before are over."""
+        for s in self.signals:
+            waited = turn - s.width + s.turns
+            if s.after != j or waited < 0 or s.dst == SCALAR:
+                continue
+            position = self._position(waited, s.before)
+            if self._merged(s.src).get(s.dst, -1) >= position:
+                continue
+            if position < self._position(turn, j):
+                self._signal(s.dst, s.src, position, turn, j)
+            else:
+                s.after = len(self.items) - 1
 
     def _merged(self, pipe: str) -> dict[str, int]:
         mine, scalar = self.known[pipe], self.known[SCALAR]
@@ -209,7 +246,7 @@ class _Block:
             if self._merged(q).get(p, -1) >= position:
                 continue
             if p == q:
-                if not _begins_with_barrier(self.items[j].step, p):
+                if not _begins_with_barrier(self.items[j].steps, p):
                     self.barriers.add((j, p))
                 self.known[p][p] = self.begun[p]
             else:
@@ -220,18 +257,21 @@ class _Block:
         if self.program.economy:
             last = j if before == turn else len(self.items)
             i = max(k for k in range(i, last) if p in self.pipes[k])
-        self.signals.append(_Signal(p, q, i, j, turn - before))
+        self.signals.append(_Signal(p, q, i, j, turn - before, turn - before or self.stages))
         self._learn(p, q, self._position(before, i))
 
     def _conflict(self, i: int, j: int, distance: int) -> set[tuple[str, str]]:
         key = (i, j, distance)
         if key not in self._conflicts:
-            found: set[tuple[str, str]] = set()
+            again = self.items[i].waits & self.items[j].sets
+            found = {(dst, src) for src, dst, _ in again if dst != SCALAR}
             for first in self.uses[i]:
                 for later in self.uses[j]:
                     pair = (first.pipe, later.pipe)
-                    if pair not in found and self._matters(i, first, later) and meet(
-                        first, later, self.place, distance
+                    if (
+                        pair not in found
+                        and self._matters(i, first, later)
+                        and meet(first, later, self.place, distance)
                     ):
                         found.add(pair)
             self._conflicts[key] = found
@@ -242,7 +282,7 @@ class _Block:
             return False
         if first.pipe != later.pipe or first.pipe not in self.program.chip.facts["ordered_pipes"]:
             return True
-        step = self.items[i].step  # sums of small products must be kept apart, larger ones are in order
+        step = self.items[i].steps[0]  # sums of small products must be kept apart, larger ones are in order
         small = self.program.chip.facts["small_product"]
         return first.pipe == "M" and isinstance(step, Instr) and _tiles(step) < small
 
@@ -257,11 +297,6 @@ class _Block:
 
     # --- numbers ---
 
-    def widen(self) -> None:
-        """Signals within a turn take turns themselves where a number would be set again before it was waited for."""
-        for s in self.signals:
-            s.width = s.turns or self.stages
-
     def number(self) -> None:
         """Give every signal numbers of its own."""
         for s in self.signals:
@@ -272,6 +307,11 @@ class _Block:
 
     # --- the result ---
 
+    def flags(self) -> frozenset[Flag]:
+        """All flags of the block and of the blocks in it."""
+        inner = (flag for item in self.items for flag in item.sets | item.waits)
+        return frozenset(inner).union(*(s.flags() for s in self.signals))
+
     def steps(self) -> tuple[Step, ...]:
         """All items with what stands between them."""
         turn = self.place.turn
@@ -279,20 +319,20 @@ class _Block:
         for j, item in enumerate(self.items):
             out += [Wait(s.src, s.dst, s.tag(turn)) for s in self.signals if s.before == j]
             out += [Barrier(pipe) for k, pipe in sorted(self.barriers) if k == j]
-            out += [*item.first, item.step, *item.last]
+            out += item.steps
             out += [Set(s.src, s.dst, s.tag(turn)) for s in self.signals if s.after == j]
         return tuple(out)
 
 
-def _begins_with_barrier(item: Step, pipe: str) -> bool:
-    """Whether a loop that runs has a barrier of its own before anything of the pipe."""
-    if not isinstance(item, Loop) or not isinstance(item.count, int) or item.count < 1:
+def _begins_with_barrier(steps: Sequence[Step], pipe: str) -> bool:
+    """Whether this is a loop that runs and has a barrier of its own before anything of the pipe."""
+    if not steps or not isinstance(loop := steps[0], Loop) or not isinstance(loop.count, int) or loop.count < 1:
         return False
-    for step in item.body:
+    for step in loop.body:
         if step == Barrier(pipe):
             return True
         if any(use.pipe == pipe for use in uses(step)):
-            return _begins_with_barrier(step, pipe)
+            return _begins_with_barrier((step,), pipe)
     return False
 
 

@@ -37,7 +37,7 @@ from .blocks import BLOCK, ROOM, Memory, Span, spans_of
 TURNS = 3  # of a loop: a first one, one with the other copy, and one that meets the first copy again
 SCALAR = "S"
 SMALL = 10  # fractals of a product; larger ones are in order (ascend.md §3.11)
-Known = dict[tuple[int, str], int]  # (core, pipe) -> how many of its instructions are done
+Known = dict[tuple[int, str], int]  # (core, pipe) -> how many of its ticks are over
 Choice = Callable[[str, int], int]  # (what is chosen, out of how many) -> 0 ...
 
 
@@ -47,7 +47,7 @@ class StuckError(Exception):
 
 @dataclass
 class Graph:
-    """What a walk found: ``reads`` by instance, in order; ``unordered`` pairs of a step and a pipe it should follow."""
+    """What a walk found: ``reads`` by instance, in order; ``unordered`` pairs of a step and what it should follow."""
 
     reads: list[tuple[str, str, int]] = field(default_factory=list)
     unordered: set[tuple[str, str]] = field(default_factory=set)
@@ -95,8 +95,10 @@ class _Core:
         self.env: dict[str, int] = {}
         self.open: list[str] = []  # loops around
         self.known: dict[str, Known] = defaultdict(dict)
-        self.count: dict[str, int] = defaultdict(int)
+        self.count: dict[str, int] = defaultdict(int)  # ticks of a pipe: its instructions, and the waits that it passed
+        self.begun: dict[str, int] = defaultdict(int)  # its instructions alone
         self.flags: dict[tuple[str, str, int], list[Known]] = defaultdict(list)
+        self.waited: dict[tuple[str, str, int], int] = {}  # when the last wait for a flag came, in its pipe
 
     # --- steps ---
 
@@ -159,6 +161,9 @@ class _Core:
         key = (step.src, step.dst, evaluate(step.number, self.env))
         if self.flags[key]:
             raise StuckError(f"{key} is set twice")
+        over = self._merged(step.src).get((self.number, step.dst), 0) >= self.waited.get(key, 0)
+        if not over and step.dst != SCALAR:
+            self.shared.graph.unordered.add((f"set {key}", "its last wait"))
         self.flags[key].append(self._done(step.src))
 
     def _wait(self, step: Wait) -> None:
@@ -166,6 +171,8 @@ class _Core:
         if not self.flags[key]:
             raise StuckError(f"nothing sets {key}")
         self._learn(step.dst, self.flags[key].pop(0))
+        self.count[step.dst] += 1
+        self.waited[key] = self.count[step.dst]
 
     def _learn(self, pipe: str, token: Known) -> None:
         mine = self.known[pipe]
@@ -195,6 +202,7 @@ class _Core:
         clock = self._merged(step.pipe)
         self.count[step.pipe] += 1
         tick = self.count[step.pipe]
+        self.begun[step.pipe] += 1
         read = step.ins
         if step.op == "mmad" and evaluate(step.args["first"], self.env) == 1:  # type: ignore[arg-type]
             read = step.ins[:2]  # the sum begins at zero
@@ -211,7 +219,7 @@ class _Core:
             memory = self.shared.scope(scope, ROOM // BLOCK)
             memory.last(memory.written if writes else memory.read, lane)[blocks] = tick
         for scope, blocks, whole in outs:
-            memory, here = self.shared.scope(scope, ROOM // BLOCK), hash((name, tick))
+            memory, here = self.shared.scope(scope, ROOM // BLOCK), hash((name, self.begun[step.pipe]))
             mixed = memory.value[blocks] * 1000003 + here
             memory.value[blocks] = np.where(whole, here, mixed)
 

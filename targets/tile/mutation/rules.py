@@ -27,9 +27,10 @@ STATIC = ("stage count", "address overlap")
 
 def unchanged_graph(program: Program, mutant: Mutant) -> bool:
     """Synchronisation removed or renamed, copies, or places: every walk through the mutant gives every instruction the
-    values that it has in the program, leaves no two accesses unordered that the program orders, sets no flag twice and
-    leaves none set. Whatever order the chip then chooses, it computes the same: order among conflicting accesses is all
-    that numbers depend on. A buffer that reaches beyond its memory changes what must fit, and is never equivalent.
+    values that it has in the program, leaves no two accesses unordered that the program orders, sets no flag before its
+    last wait is over and leaves none set. Whatever order the chip then chooses, it computes the same: order among
+    conflicting accesses is all that numbers depend on. A buffer that reaches beyond its memory changes what must fit,
+    and is never equivalent.
     """
     if mutant.kind not in ("sync or flag removed", "wrong flag", *STATIC) or not _fits(program, mutant):
         return False
@@ -207,13 +208,6 @@ def empty_turn(program: Program, mutant: Mutant) -> bool:
     return True
 
 
-def one_number(program: Program, mutant: Mutant) -> bool:
-    """A signal inside a turn that uses one number instead of taking turns: Set and Wait of it alternate in the program,
-    which is what is asked of an id (ascend.md §2.3: not set twice before a wait).
-    """
-    return mutant.what.endswith("has one number") and unchanged_graph(program, mutant)
-
-
 def one_column(program: Program, mutant: Mutant) -> bool:
     """The distance between columns of fractals, where there is one column."""
     step, changed = _one(program, mutant)
@@ -255,8 +249,7 @@ def _one(program: Program, mutant: Mutant) -> tuple[Step | None, Step | None]:
 
 Rule = Callable[[Program, Mutant], bool]
 RULES: tuple[Rule, ...] = (
-    guard_of_fill, between_multiples, same_for_all_values, empty_turn, one_column, exact_cast, one_number,
-    unchanged_graph,
+    guard_of_fill, between_multiples, same_for_all_values, empty_turn, one_column, exact_cast, unchanged_graph,
 )  # fmt: skip
 
 

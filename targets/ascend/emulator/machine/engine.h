@@ -202,6 +202,18 @@ void commit(Core& c, Pipe& pipe, const std::shared_ptr<Instr>& instr) {
     if (!machine().settings.witness) execute(c, pipe, pipe.pending.size() - 1);
 }
 
+// A flag is one bit: the pipe that sets it again must know that the last wait for it is over, or the set may be lost.
+// Queues reuse ids in program order; that is the vendor's own doing, and not judged.
+void check_waited(const Core& c, const Item& item, const Clock& knows) {
+    const EventLanes l = lanes_of(HardEvent(item.event));
+    const bool over = c.flags[item.event][item.id].empty() && knows.own[l.dst] >= c.waited[item.event][item.id];
+    if (l.dst == S || item.of_queue || over) return;
+    const std::string event = event_name(l.src, l.dst), back = event_name(l.dst, l.src);
+    find("flag", item.at,
+         format("SetFlag<%s>(%d) again, and nothing says that the WaitFlag before it is over", event.c_str(), item.id),
+         "let HardEvent::" + back + " say so first, or use another id");
+}
+
 // One item; false if it has to wait.
 bool process(Core& c, Lane lane, Item& item) {
     Pipe& pipe = c.pipes[lane];
@@ -214,6 +226,7 @@ bool process(Core& c, Lane lane, Item& item) {
             if (!machine().settings.witness) poison(item.range.memory->bytes + item.range.off, item.range.bytes);
             return true;
         case Item::Set: {
+            check_waited(c, item, pipe.clock);
             Token token{pipe.clock, pipe.time};
             token.clock.know(lane, pipe.count);
             c.flags[item.event][item.id].push_back(token);
@@ -225,6 +238,7 @@ bool process(Core& c, Lane lane, Item& item) {
             pipe.clock.join(tokens.front().clock);
             pipe.time = std::max(pipe.time, tokens.front().time);
             tokens.pop_front();
+            c.waited[item.event][item.id] = ++pipe.count;  // a tick of its own: others may know that it is over
             return true;
         }
         case Item::CrossSet: {

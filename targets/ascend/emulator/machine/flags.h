@@ -21,7 +21,7 @@ bool id_exists(int id, At at) {
     return false;
 }
 
-void set_flag(HardEvent event, int id, At at) {
+void set_flag_of(HardEvent event, int id, At at, bool of_queue) {
     Core& c = core(at);
     if (!id_exists(id, at) || !event_exists(c, event, at)) return;
     const int e = int(event);
@@ -38,8 +38,10 @@ void set_flag(HardEvent event, int id, At at) {
         c.flags[e][id].push_back(token);
         return;
     }
-    enqueue(c, l.src, {Item::Set, at, {}, nullptr, e, id, 0, {}});
+    enqueue(c, l.src, {Item::Set, at, {}, nullptr, e, id, 0, {}, of_queue});
 }
+
+void set_flag(HardEvent event, int id, At at) { set_flag_of(event, id, at, false); }
 
 void wait_flag(HardEvent event, int id, At at) {
     Core& c = core(at);

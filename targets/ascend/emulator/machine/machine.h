@@ -73,6 +73,7 @@ struct Item {
     std::shared_ptr<Instr> instr;
     int event = 0, id = 0, mode = 0;
     Range range{};
+    bool of_queue = false;  // a flag that a queue has chosen
 };
 
 struct Token {
@@ -157,6 +158,7 @@ struct Core {
     int outstanding[kEvents][kEventIds] = {};  // sets minus waits in program order
     At set_at[kEvents][kEventIds];
     bool of_queue[kEvents][kEventIds] = {};
+    uint32_t waited[kEvents][kEventIds] = {};  // tick of the last wait in its lane
     uint8_t used_ids[kEvents] = {};
     Fifo<Token> cross[32];
     At cross_at[32];

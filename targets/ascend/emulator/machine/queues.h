@@ -211,7 +211,7 @@ void queue_enque(QueueHandle h, const Place& p, At at) {
     } else {
         b->enque_id = alloc_event(HardEvent(q.event), at);
         c.of_queue[q.event][b->enque_id] = true;
-        set_flag(HardEvent(q.event), b->enque_id, at);
+        set_flag_of(HardEvent(q.event), b->enque_id, at, true);
     }
     b->state = Buffer::Enqueued;
     b->at = at;
@@ -252,7 +252,7 @@ void queue_free(QueueHandle h, const Place& p, At at) {
     if (q.free_event >= 0) {
         b->free_id = alloc_event(HardEvent(q.free_event), at);
         c.of_queue[q.free_event][b->free_id] = true;
-        set_flag(HardEvent(q.free_event), b->free_id, at);
+        set_flag_of(HardEvent(q.free_event), b->free_id, at, true);
     }
     b->state = Buffer::Free;
     b->at = at;
