@@ -205,8 +205,15 @@ def _attention() -> list[Case]:
     return out
 
 
+def _argmax() -> list[Case]:
+    """Greedy choice among logits; some are equal."""
+    ties = {"x": lambda g, shape, dims: np.round(g.standard_normal(shape) * 3)}
+    widths = (64, 1000, 129280)
+    return [Case("argmax", {"x": t(M, n)}, {"axis": 1}, ROWS[:3], draw=draw) for n in widths for draw in ({}, ties)]
+
+
 CASES: tuple[Case, ...] = tuple(
     case
-    for family in (_norms, _ropes, _products, _routes, _hyper, _state, _attention)
+    for family in (_norms, _ropes, _products, _routes, _hyper, _state, _attention, _argmax)
     for case in family()
 )
