@@ -83,9 +83,7 @@ def _iota(w: Operands, i: Instr) -> Lines:
 
 def _cast(w: Operands, i: Instr) -> Lines:
     (dst,), (src,) = regions(i.outs), regions(i.ins)
-    exact = dst.dtype == "f32" or (src.dtype, dst.dtype) == ("bool", "f16")
-    mode = i.args.get("mode", "NONE" if exact else "RINT")
-    return [f"Cast({w.at(dst)}, {w.at(src)}, RoundMode::CAST_{mode}, {dst.count});"]
+    return [f"Cast({w.at(dst)}, {w.at(src)}, RoundMode::CAST_{i.args['mode']}, {dst.count});"]
 
 
 def _brcb(w: Operands, i: Instr) -> Lines:

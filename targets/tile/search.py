@@ -11,6 +11,7 @@ from .logical import Program
 from .memory import CapacityError
 from .physical import Program as Physical
 from .sync import UnsynchronisableError
+from .verify.physical import verify_physical
 
 Candidates = Iterable[Mapping[str, int]]
 
@@ -27,7 +28,8 @@ class Fitted:
 def fitted(build: Callable[..., Program], chip: Chip, candidates: Candidates) -> Fitted:
     """The first of the candidates that fits with buffers that take turns; the first without them if none does.
 
-    Raises CapacityError or UnsynchronisableError, of the last candidate, where none does.
+    Raises CapacityError or UnsynchronisableError, of the last candidate, where none does; TileError where what was made
+    breaks a rule of the chip.
     """
     problem: Exception | None = None
     tried = list(candidates)
@@ -35,8 +37,11 @@ def fitted(build: Callable[..., Program], chip: Chip, candidates: Candidates) ->
         for sizes in tried:
             try:
                 logical = build(**sizes, stages=stages)
-                return Fitted(logical, legalize(logical, chip), {**sizes, "stages": stages})
+                physical = legalize(logical, chip)
             except (CapacityError, UnsynchronisableError) as error:
                 problem = error
+                continue
+            verify_physical(physical, chip)
+            return Fitted(logical, physical, {**sizes, "stages": stages})
     assert problem is not None, "there is no candidate"
     raise problem

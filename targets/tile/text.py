@@ -10,6 +10,7 @@ from .logical import Operand, Piece, Tensor, Window
 from .scalar import Int, text
 
 INDENT = "    "
+SUM = 4  # how tightly a sum binds: comparisons are written in brackets beside a comparison
 
 
 def logical_text(program: ir.Program) -> str:
@@ -22,17 +23,25 @@ def logical_text(program: ir.Program) -> str:
 def physical_text(program: ph.Program) -> str:
     """The physical program: buffers with their addresses, instructions by pipe, signals and barriers."""
     lines = [f"physical {program.name} on {program.chip} (dav-{program.arch})"]
-    for ring in program.rings:
-        shape = f"{ring.depth} x {ring.size} {ring.tensor.dtype}"
-        lines.append(f"{INDENT}ring {ring.tensor.name}: {shape} at {ring.offset} of {program.workspace} B a group")
+    lines += [INDENT + ring_text(ring) for ring in program.rings]
     for part in program.parts:
         lines.append(f"{INDENT}on {part.core}:")
         for b in sorted(part.buffers, key=lambda b: (b.scope, b.address)):
             if b.address >= 0:
-                copies = f" x {b.stages}" if b.stages > 1 else ""
-                lines.append(f"{INDENT * 2}buffer {b.name}: {b.scope} {b.size} B{copies} at {b.address}")
+                lines.append(INDENT * 2 + buffer_text(b))
         lines += _physical(part.body, 2)
     return "\n".join(lines) + "\n"
+
+
+def ring_text(ring: ph.Ring) -> str:
+    """The line of a ring; the offset is in the workspace of each group of cores."""
+    return f"ring {ring.tensor.name}: {ring.depth} x {ring.size} {ring.tensor.dtype} at {ring.offset}"
+
+
+def buffer_text(b: ph.Buffer) -> str:
+    """The line of a buffer."""
+    copies = f" x {b.stages}" if b.stages > 1 else ""
+    return f"buffer {b.name}: {b.scope} {b.size} B{copies} at {b.address}{' shared' if b.shared else ''}"
 
 
 def _tensor(t: Tensor) -> str:
@@ -45,18 +54,20 @@ def _tensor(t: Tensor) -> str:
 def _logical(body: tuple[ir.Statement, ...], depth: int) -> Iterator[str]:
     for s in body:
         match s:
-            case ir.Loop():
-                yield f"{INDENT * depth}{'tasks' if s.tasks else 'for'} {s.var} in {text(s.count)}:"
-                yield from _logical(s.body, depth + 1)
-            case ir.If():
-                yield f"{INDENT * depth}if {text(s.condition)}:"
+            case ir.Loop() | ir.If():
+                yield INDENT * depth + statement_text(s)
                 yield from _logical(s.body, depth + 1)
             case _:
-                yield INDENT * depth + _statement(s)
+                yield INDENT * depth + statement_text(s)
 
 
-def _statement(s: ir.Statement) -> str:
+def statement_text(s: ir.Statement) -> str:
+    """The line of a statement; of a loop or a condition, its first."""
     match s:
+        case ir.Loop():
+            return f"{'tasks' if s.tasks else 'for'} {s.var} in {text(s.count)}:"
+        case ir.If():
+            return f"if {text(s.condition)}:"
         case ir.Declare():
             staged = f" stages={s.tile.stages}" if s.tile.stages > 1 else ""
             return f"{s.tile.name} = {s.tile.kind} {s.tile.dtype}[{s.tile.rows}, {s.tile.cols}]{staged}"
@@ -70,16 +81,19 @@ def _statement(s: ir.Statement) -> str:
         case ir.Cast():
             return f"{_piece(s.dst)} = cast {s.dst.dtype} {_piece(s.src)}"
         case ir.Where():
-            test = f"{_operand(s.left)} {s.cmp} {_operand(s.right)}"
-            return f"{_piece(s.dst)} = {_operand(s.yes)} where {test} else {_operand(s.no)}"
+            yes, left, right, no = (_operand(o, SUM) for o in (s.yes, s.left, s.right, s.no))
+            return f"{_piece(s.dst)} = {yes} where {left} {s.cmp} {right} else {no}"
         case ir.Reduce():
             return f"{_piece(s.dst)} = {s.op}({_piece(s.src)}, axis={s.axis})"
         case ir.Rearrange():
-            return f"{_piece(s.dst)} = {s.op}({', '.join(map(_piece, s.srcs))})"
+            op, _, start = s.op.partition(" ")
+            first = f", start={start}" if start else ""
+            return f"{_piece(s.dst)} = {op}({', '.join(map(_piece, s.srcs))}{first})"
         case ir.Compress():
-            return f"compress {_piece(s.dst)} <- {_piece(s.src)} where {_piece(s.left)} {s.cmp} {_operand(s.right)}"
+            test = f"{_piece(s.left)} {s.cmp} {_operand(s.right, SUM)}"
+            return f"compress {_piece(s.dst)} <- {_piece(s.src)} where {test}"
         case ir.Iota():
-            return f"{_piece(s.dst)} = iota(from={text(s.start)})"
+            return f"{_piece(s.dst)} = iota(start={text(s.start)})"
         case ir.Read():
             return f"{s.name} = read {s.src.name}[{text(s.offset)}]"
         case ir.Peek():
@@ -89,8 +103,6 @@ def _statement(s: ir.Statement) -> str:
             return f"mma {_piece(s.acc)} <- {_piece(s.a)} {b} first={text(s.first)} rows={text(s.rows)}"
         case ir.Chan():
             return f"chan {s.name} depth={s.depth}: {_piece(s.dst)} <- {_piece(s.src)}"
-        case ir.Loop() | ir.If():
-            raise AssertionError("blocks are written by their owner")
 
 
 def _piece(p: Piece) -> str:
@@ -99,8 +111,8 @@ def _piece(p: Piece) -> str:
     return p.tile.name + place + (f" as {p.bits}" if p.bits else "")
 
 
-def _operand(o: Operand) -> str:
-    return _piece(o) if isinstance(o, Piece) else str(o)
+def _operand(o: Operand, outer: int = 0) -> str:
+    return _piece(o) if isinstance(o, Piece) else str(o) if isinstance(o, float) else text(o, outer)
 
 
 def _window(w: Window) -> str:
@@ -113,19 +125,21 @@ def _window(w: Window) -> str:
 def _physical(body: tuple[ph.Step, ...], depth: int) -> Iterator[str]:
     for s in body:
         match s:
-            case ph.Loop():
-                turn = f" turn {s.turn}" if s.turn else ""
-                yield f"{INDENT * depth}{'tasks' if s.tasks else 'for'} {s.var} in {text(s.count)}{turn}:"
-                yield from _physical(s.body, depth + 1)
-            case ph.If():
-                yield f"{INDENT * depth}if {text(s.condition)}:"
+            case ph.Loop() | ph.If():
+                yield INDENT * depth + step_text(s)
                 yield from _physical(s.body, depth + 1)
             case _:
-                yield INDENT * depth + _step(s)
+                yield INDENT * depth + step_text(s)
 
 
-def _step(s: ph.Step) -> str:
+def step_text(s: ph.Step) -> str:
+    """The line of a step; of a loop or a condition, its first."""
     match s:
+        case ph.Loop():
+            turn = f" turn {s.turn}" if s.turn else ""
+            return f"{'tasks' if s.tasks else 'for'} {s.var} in {text(s.count)}{turn}:"
+        case ph.If():
+            return f"if {text(s.condition)}:"
         case ph.Instr():
             args = "".join(f" {key}={_value(value)}" for key, value in s.args.items())
             outs, ins = (", ".join(map(_place, places)) for places in (s.outs, s.ins))
@@ -140,13 +154,15 @@ def _step(s: ph.Step) -> str:
         case ph.Barrier():
             return f"barrier {s.pipe}"
         case ph.CrossSet():
-            return f"cross set {s.pipe} #{s.number}"
+            return f"cross set {s.pipe} #{s.number}{_mode(s.mode)}"
         case ph.CrossWait():
-            return f"cross wait #{s.number}"
+            return f"cross wait {s.pipe} #{s.number}{_mode(s.mode)}"
         case ph.Tick():
             return f"tick {s.name}"
-        case ph.Loop() | ph.If():
-            raise AssertionError("blocks are written by their owner")
+
+
+def _mode(mode: int) -> str:
+    return f" mode {mode}" if mode != 2 else ""
 
 
 def _place(p: ph.Place) -> str:

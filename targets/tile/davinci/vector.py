@@ -236,9 +236,14 @@ def cast(s: Scope, c: Cast) -> None:
 def _cast_line(s: Scope, src: Region, dst: Region) -> None:
     for between in THROUGH.get((src.dtype, dst.dtype), ()):
         wider = s.temp(src.count, between)
-        s.emit("cast", "V", (wider,), (src,))
+        s.emit("cast", "V", (wider,), (src,), mode=_mode(src, wider))
         src = wider
-    s.emit("cast", "V", (dst,), (src,))
+    s.emit("cast", "V", (dst,), (src,), mode=_mode(src, dst))
+
+
+def _mode(src: Region, dst: Region) -> str:
+    """To the nearest, ties to even; a cast that rounds nothing has no mode where there is one without."""
+    return "NONE" if dst.dtype == "f32" or (src.dtype, dst.dtype) == ("bool", "f16") else "RINT"
 
 
 def where(s: Scope, w: Where) -> None:
