@@ -1,4 +1,4 @@
-"""Tile programs as text: what a kernel does, and what a chip executes for it."""
+"""Tile programs as text: what a kernel does, and what a chip executes for it. ``parse`` reads it back."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def statement_text(s: ir.Statement) -> str:
         case ir.Read():
             return f"{s.name} = read {s.src.name}[{text(s.offset)}]"
         case ir.Peek():
-            return f"{s.name} = peek {_piece(s.src)}[{text(s.col)}]"
+            return f"{s.name} = peek {_piece(s.src)} at {text(s.col)}"
         case ir.Mma():
             b = _piece(s.b) if s.turned is None else f"{_piece(s.b)}[:, {text(s.turned[0])} : +{s.turned[1]}]^T"
             return f"mma {_piece(s.acc)} <- {_piece(s.a)} {b} first={text(s.first)} rows={text(s.rows)}"
@@ -174,4 +174,6 @@ def _place(p: ph.Place) -> str:
 
 
 def _value(v: ph.Value | Int) -> str:
+    if isinstance(v, str) and not v.isalnum():
+        return f'"{v}"'
     return str(v) if isinstance(v, float | str) else text(v)
