@@ -40,7 +40,7 @@ def ring_text(ring: ph.Ring) -> str:
 
 def buffer_text(b: ph.Buffer) -> str:
     """The line of a buffer."""
-    copies = f" x {b.stages}" if b.stages > 1 else ""
+    copies = f" x {b.stages}" if b.stages != 1 else ""
     return f"buffer {b.name}: {b.scope} {b.size} B{copies} at {b.address}{' shared' if b.shared else ''}"
 
 

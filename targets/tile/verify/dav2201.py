@@ -91,6 +91,6 @@ ARCH = Arch(
         "compare": 256,  # 3.5: bytes that a comparison takes at a time
         "rows": 4095, "length": 2097151,  # 3.10: DataCopyExtParams
         "product": 4095,  # 3.11: MmadParams
-        "nd2nz pitch": 65535, "nd2nz rows": 16384,  # 0: uint16 on this architecture
+        "nd2nz pitch": 65535,  # 0: uint16 on this architecture
     },
 )  # fmt: skip
