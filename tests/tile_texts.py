@@ -156,3 +156,57 @@ physical direct on 950pr (dav-3510)
         cross wait MTE3 #3 mode 4
 """  # noqa: E501
 TEXTS = {"vector": VECTOR, "cube": CUBE, "direct": DIRECT}
+LOGICAL = """\
+kernel logical(in x: bf16[M, 64], in w: i32[8], in k: bf16[32, 64], out y: bf16[M, 64], out z: f32[M, 32]; M)
+    wide = vec f32[8, 64]
+    wide = copy(0.0)
+    tasks t0 in (M + 7) // 8:
+        n = read w[t0 % 8]
+        x1 = vec bf16[8, 64] stages=2
+        load x1 <- x[t0 * 512](min(8, M - t0 * 8) x 64, pitch 64) fill=0.0
+        f1 = vec f32[8, 64]
+        f1 = cast f32 x1
+        col = vec f32[8, 1]
+        col = sum(f1, axis=1)
+        row = vec f32[1, 64]
+        row = max(f1, axis=0)
+        f2 = vec f32[8, 64]
+        f2 = mul(f1, col)
+        f2 = add(f2, row)
+        f2 = f1 where f2 < 1.0 else n
+        half = vec f32[8, 32]
+        half = even(f2)
+        f2 = interleave(half, half)
+        back = vec f32[64, 8]
+        back = transpose(f2)
+        some = vec f32[1, 20]
+        some = from(row, start=3)
+        ids = vec i32[1, 64]
+        ids = iota(start=t0)
+        ids = shift_right(ids, 1.0)
+        kept = vec i32[1, 64]
+        compress kept <- ids where row > 0.5
+        p = peek kept at 3
+        if p < 9:
+            wide[2, 0](1 x 64) = copy(row)
+        for i in 4:
+            wide[i * 2, 0](2 x 64) = exp(wide[i * 2, 0](2 x 64))
+        x1 = cast bf16 f2
+        store y[t0 * 512](min(8, M - t0 * 8) x 64, pitch 64) <- x1
+        a = mat bf16[16, 64]
+        a = copy(0.0)
+        b = mat bf16[32, 64]
+        load b <- k[0](32 x 64, pitch 64) fill=0.0
+        acc = acc f32[16, 32]
+        for c in 2:
+            mma acc <- a b first=c == 0 rows=16
+        got = vec f32[16, 32]
+        chan down depth=2: got <- acc
+        sent = vec bf16[16, 32]
+        sent = cast bf16 got
+        m = mat bf16[16, 32]
+        chan up depth=2: m <- sent
+        acc2 = acc f32[16, 16]
+        mma acc2 <- m b[:, 16 : +16]^T first=1 rows=16
+        store z[t0 * 512](16 x 16, pitch 32) <- acc2
+"""

@@ -11,6 +11,7 @@ from .logical import Program
 from .memory import CapacityError
 from .physical import Program as Physical
 from .sync import UnsynchronisableError
+from .verify.logical import verify_logical
 from .verify.physical import verify_physical
 
 Candidates = Iterable[Mapping[str, int]]
@@ -28,8 +29,8 @@ class Fitted:
 def fitted(build: Callable[..., Program], chip: Chip, candidates: Candidates) -> Fitted:
     """The first of the candidates that fits with buffers that take turns; the first without them if none does.
 
-    Raises CapacityError or UnsynchronisableError, of the last candidate, where none does; TileError where what was made
-    breaks a rule of the chip.
+    Raises CapacityError or UnsynchronisableError, of the last candidate, where none does; TileError where what is built,
+    or what is made of it, breaks a rule.
     """
     problem: Exception | None = None
     tried = list(candidates)
@@ -37,6 +38,7 @@ def fitted(build: Callable[..., Program], chip: Chip, candidates: Candidates) ->
         for sizes in tried:
             try:
                 logical = build(**sizes, stages=stages)
+                verify_logical(logical)
                 physical = legalize(logical, chip)
             except (CapacityError, UnsynchronisableError) as error:
                 problem = error
