@@ -37,7 +37,7 @@ BROKEN = (
     ("wide[i * 2, 0](2 x 64) =", "wide[0, 0](2 x 0) =", "no elements of wide"),
     ("exp(wide[i * 2, 0](2 x 64))", "exp(wide[i * 2, 0](2 x 64) as f16)", "f32 read as f16; use a dtype of the same"),
     # loads and stores
-    ("min(8, M - t0 * 8) x 64, pitch 64) fill", "min(9, M - t0 * 8) x 64, pitch 64) fill", "9 rows (min(9, M - t0 * 8))"),
+    ("min(8, M - t0 * 8) x 64, pitch 64) fill", "min(9, M - t0 * 8) x 64, pitch 64) fill", "9 rows (min(9, M - t0"),
     ("8) x 64, pitch 64) fill", "8) x 65, pitch 64) fill", "65 columns (65) for 64 of x1"),
     ("8) x 64, pitch 64) fill", "8) x 0, pitch 64) fill", "an extent of 0; use at least 1"),
     ("b = mat bf16", "b = mat f16", "b is f16; cast it to bf16 first"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 VECTOR = """\
 kernel vector(in x: f32[M, 64], in w: i32[8], out y: bf16[M, 64]; M)
-    v1 = vec f32[1, 64]
+    v1 = vec bf16[1, 64]
+    load v1 <- y[0](1 x 64, pitch 64)
+    store y[0](1 x 64, pitch 64) <- v1
 
 physical vector on 910b3 (dav-2201)
     on AIV:
@@ -47,7 +49,9 @@ physical vector on 910b3 (dav-2201)
 
 CUBE = """\
 kernel cube(in x: bf16[M, 64], in w: bf16[32, 64], out y: f32[M, 32]; M)
-    v1 = vec f32[1, 64]
+    v1 = vec f32[1, 32]
+    load v1 <- y[0](1 x 32, pitch 32)
+    store y[0](1 x 32, pitch 32) <- v1
 
 physical cube on 910b3 (dav-2201)
     ring down: 2 x 512 f32 at 0
@@ -111,7 +115,9 @@ physical cube on 910b3 (dav-2201)
 
 DIRECT = """\
 kernel direct(in x: bf16[M, 32], in w: bf16[16, 32], out y: bf16[M, 16]; M)
-    v1 = vec f32[1, 64]
+    v1 = vec bf16[1, 16]
+    load v1 <- y[0](1 x 16, pitch 16)
+    store y[0](1 x 16, pitch 16) <- v1
 
 physical direct on 950pr (dav-3510)
     on AIC:

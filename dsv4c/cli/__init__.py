@@ -20,6 +20,7 @@ import click
 from dsv4c.errors import ProofError, UserError
 
 from .bisect import bisect_command, reduce_command
+from .check import check_command
 from .common import echo
 from .compile import compile_command
 from .conformance import conformance_command
@@ -40,7 +41,7 @@ BROKEN_PIPE = 141  # as a shell reports a process that SIGPIPE ended
     invoke_without_command=True,
     commands=[
         models_command, targets_command, ops_command, inspect_command, compile_command, run_command, verify_command,
-        conformance_command,
+        conformance_command, check_command,
         print_command, parse_command, export_command, passes_command, opt_command,
         bisect_command, reduce_command, tune_command,
     ],

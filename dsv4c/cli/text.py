@@ -41,12 +41,20 @@ def _show_tile(path: Path, as_json: bool) -> None:
 
 
 @click.command("parse")
-@click.argument("path", type=click.Path(path_type=Path), metavar="FILE.dsir")
+@click.argument("path", type=click.Path(path_type=Path), metavar="FILE.dsir|FILE.tile")
 @json_option
 def parse_command(path: Path, as_json: bool) -> None:
-    """Check a module in text form, and print it again."""
+    """Read a module or a kernel in text form, and print it again."""
     from dsv4c.driver.reading import read_module
+    from dsv4c.driver.tiles import read_kernel, text_of
 
+    if path.suffix == TILE:
+        text = text_of(read_kernel(path))
+        if as_json:
+            emit_json({"kernel": path.stem, "text": text})
+        else:
+            echo(text, nl=False)
+        return
     _show(read_module(path), as_json)
 
 

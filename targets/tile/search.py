@@ -29,8 +29,8 @@ class Fitted:
 def fitted(build: Callable[..., Program], chip: Chip, candidates: Candidates) -> Fitted:
     """The first of the candidates that fits with buffers that take turns; the first without them if none does.
 
-    Raises CapacityError or UnsynchronisableError, of the last candidate, where none does; TileError where what is built,
-    or what is made of it, breaks a rule.
+    Raises CapacityError or UnsynchronisableError, of the last candidate, where none does; TileError where what is
+    built, or what is made of it, breaks a rule.
     """
     problem: Exception | None = None
     tried = list(candidates)

@@ -14,7 +14,7 @@ from .physical import read_physical
 
 @dataclass(frozen=True)
 class Kernel:
-    """Both programs of a file; ``lines`` by the id of a statement, step, buffer or ring."""
+    """Both programs of a file; ``lines`` by the id of a program, statement, step, buffer or ring."""
 
     logical: ir.Program
     physical: ph.Program | None
@@ -30,7 +30,11 @@ def parse(text: str, source: str = "<text>") -> Kernel:
     try:
         kernel, physical = parse_tree(text, source).children
         logical = read_kernel(node(kernel), lines)
-        made = None if physical is None else read_physical(node(physical), logical, lines)
+        lines[id(logical)] = node(kernel).meta.line
+        made = None
+        if physical is not None:
+            made = read_physical(node(physical), logical, lines)
+            lines[id(made)] = node(physical).meta.line
     except TextError as error:
         raise refusal(source, error.line, error.column, error.what, error.fix) from None
     return Kernel(logical, made, lines)
