@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from itertools import product
+from math import inf
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mutation_cases import CASES
 from tile_texts import TEXTS
 from tiling import CHIP
@@ -15,10 +20,12 @@ from dsv4c.targets.tile.mutation.mutant import mutated
 from dsv4c.targets.tile.mutation.operators import OPERATORS
 from dsv4c.targets.tile.parse.file import parse
 from dsv4c.targets.tile.physical import Buffer, Get, Instr, Loop, Program, Step
+from dsv4c.targets.tile.scalar import Int, Scalar, evaluate, names, var
 from dsv4c.targets.tile.search import fitted
 from dsv4c.targets.tile.text import logical_text, physical_text
 from dsv4c.targets.tile.verify.error import TileError
 from dsv4c.targets.tile.verify.physical import verify_physical
+from dsv4c.targets.tile.verify.ranges import factor, interval
 
 CHIPS = {name: load_chip("dsv4c.targets.ascend", name) for name in ("910b3", "950pr")}
 SAMPLED = ("rms_norm", "linear", "mla_absorbed", "expert_order")
@@ -295,3 +302,57 @@ def test_what_no_text_can_say():
     for broken, message in cases:
         with pytest.raises(TileError, match=message):
             verify_physical(broken, CHIP)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_no_half_of_a_signal_can_be_left_out(name: str):
+    lines = TEXTS[name].splitlines(keepends=True)
+    halves = [n for n, line in enumerate(lines) if line.split()[:1] in (["set"], ["wait"], ["cross"])]
+    assert len(halves) > 10
+    for number in halves:
+        program = _read("".join(lines[:number] + lines[number + 1 :]))
+        with pytest.raises(TileError):
+            verify_physical(program, CHIPS[program.chip])
+
+
+NAMES = {"M": (1, 40), "t0": (0, 6), "q": (-9, 9)}
+
+
+def integers() -> st.SearchStrategy[Int]:
+    leaves: st.SearchStrategy[Int] = st.one_of(st.integers(-20, 60), st.sampled_from(list(map(var, NAMES))))
+    signs = st.sampled_from(["+", "-", "*", "//", "%", "min", "max", "<", "==", "and"])
+    return st.recursive(
+        leaves, lambda inner: st.tuples(signs, inner, inner).map(lambda x: Scalar(x[0], (x[1], x[2]))), max_leaves=8
+    )
+
+
+@settings(max_examples=400)
+@given(integers(), st.fixed_dictionaries({name: st.integers(*bounds) for name, bounds in NAMES.items()}))
+def test_what_is_known_of_an_integer_is_true(number: Int, env: dict[str, int]):
+    try:
+        value = evaluate(number, env)
+    except ArithmeticError:  # a program that divides by nothing, or a negative number
+        return
+    low, high = interval(number, NAMES)
+    assert low <= value <= high
+    loose = interval(number, {"t0": (0, inf)})
+    assert loose[0] <= value <= loose[1]
+    unit = factor(number)
+    assert value == 0 if unit == 0 else value % unit == 0
+
+
+@pytest.mark.parametrize("sign", ["+", "-", "*", "//", "%", "min", "max", "<", "==", "and"])
+def test_what_is_known_of_one_operation_is_the_best(sign: str):
+    """Both ends are reached, but of comparisons and remainders."""
+    for args in product((3, 7, 40, *map(var, NAMES)), repeat=2):
+        number = Scalar(sign, args)
+        used = sorted(names(number))
+        values = []
+        for numbers in product(*(range(NAMES[name][0], NAMES[name][1] + 1) for name in used)):
+            with suppress(ArithmeticError):
+                values.append(evaluate(number, dict(zip(used, numbers, strict=True))))
+        low, high = interval(number, NAMES)
+        assert low <= min(values) and max(values) <= high
+        assert all(value % (factor(number) or 1) == 0 for value in values)
+        if sign in ("+", "-", "*", "min", "max") and args[0] != args[1]:
+            assert (low, high) == (min(values), max(values)), str(number)
