@@ -186,6 +186,11 @@ BROKEN = (
     ("vector", "            wait MTE3 -> V #0\n", "", "left set at the end: MTE3 -> V #0"),
     ("vector", "            wait MTE3 -> V #0\n", "            if i < 3:\n                wait MTE3 -> V #0\n",
      "left set at the end: MTE3 -> V #0"),
+    ("vector", "            set  MTE3 -> V #0\n            wait MTE3 -> V #0\n", "",
+     "event 0 is set again, and V does not know that the last wait is over; let MTE3 tell V first"),
+    ("vector", "#t0n % 2\n            wait MTE2 -> V #t0n % 2", "#0\n            wait MTE2 -> V #0",
+     "event 0 is set again, and MTE2 does not know that the last wait is over; let V tell MTE2 first"),
+    ("cube", "                barrier ALL\n", "", "MTE1 does not know that the last wait is over; let M tell"),
     ("cube", "            barrier MTE2\n", "            barrier MTE4\n",
      "pipe MTE4; use M, MTE1, MTE2, MTE3, FIX, ALL"),
     # flags between cores: 2.4
@@ -196,7 +201,7 @@ BROKEN = (
     ("cube", "cross set MTE3 #2", "cross set MTE3 #0", "every core waits for another"),
     ("cube", "        cross wait S #1\n        cross wait S #1\n", "        cross wait S #1\n",
      "left set at the end: between cores #1"),
-    ("vector", "            set  MTE2 -> V #0\n", "            cross set V #0\n",
+    ("vector", "            set  MTE2 -> V #t0n % 2\n", "            cross set V #0\n",
      "a flag between cores in a kernel of one; leave it out"),
     # products: 3.11
     ("cube", "m=16 n=32 k=32", "m=8 n=32 k=32", "m = 8; use a positive multiple of 16"),

@@ -22,8 +22,8 @@ physical vector on 910b3 (dav-2201)
             S    i = w[0]
             wait V -> MTE2 #t0n % 2
             MTE2 copy_in a.f32[0](1:64 64:1 turn t0n) <- x[t0 * 64](1 x 64, pitch 64) fill=0.0
-            set  MTE2 -> V #0
-            wait MTE2 -> V #0
+            set  MTE2 -> V #t0n % 2
+            wait MTE2 -> V #t0n % 2
             V    adds b.f32[0](64:1) <- a.f32[0](64:1 turn t0n) value=1.0
             set  V -> MTE2 #t0n % 2
             V    brcb c.f32[0](512:1) <- b.f32[0](64:1)

@@ -1,5 +1,9 @@
 """Whether every Wait finds its Set, and nothing is left set: the program is walked as its cores would, by flags alone.
 
+An event is one bit, and its pipe must know that the last Wait is over before it sets it again: each pipe carries how
+many Waits of the others it knows to be over, and a Set hands that on. What the scalar unit has waited for, all that it
+issues later knows.
+
 What only the launch knows, how often a loop turns and whether a condition holds, is chosen: a walk for each of a few
 choices, the same at every place where the same is asked in the same turn. A loop of many turns is walked for a few that
 end in the same remainder: numbers depend on remainders of counters only.
@@ -7,19 +11,22 @@ end in the same remainder: numbers depend on remainders of counters only.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from math import lcm
 from zlib import crc32
 
-from ..physical import CrossSet, CrossWait, If, Loop, Part, Program, Set, Step, Tick, Wait
+from ..physical import Barrier, CrossSet, CrossWait, If, Loop, Part, Program, Set, Step, Tick, Wait
 from ..scalar import Int, evaluate, names, text
 from ..text import step_text
 from .error import TileError
 from .table import Arch
 
+SCALAR, ALL = "S", "ALL"
 MIXED = 6  # walks in which loops and conditions differ
 TURNS = 4  # 0 ... 3 turns of a loop that only the launch knows
+Known = dict[tuple[int, str], int]  # by core and pipe, how many of its Waits are over
 Choice = Callable[[str, int], int]  # what is asked, and out of how many
 
 
@@ -59,7 +66,7 @@ def _of_flags(body: Sequence[Step]) -> tuple[Step, ...]:
             inner = _of_flags(step.body)
             if inner:
                 out.append(If(step.condition, inner))
-        elif isinstance(step, Set | Wait | CrossSet | CrossWait | Tick):
+        elif isinstance(step, Set | Wait | CrossSet | CrossWait | Tick) or step == Barrier(ALL):
             out.append(step)
     return tuple(out)
 
@@ -85,8 +92,8 @@ def _divisors(a: Int) -> int:
 def _walk(
     program: Program, arch: Arch, parts: Sequence[tuple[Part, tuple[Step, ...]]], choice: Choice, period: int
 ) -> None:
-    cross: dict[int, int] = {}
-    cores = [_Core(program, arch, cross, choice, period) for _ in parts]
+    cross: dict[int, list[Known]] = {}
+    cores = [_Core(program, arch, number, cross, choice, period) for number in range(len(parts))]
     running = [(core, core.block(body)) for core, (_, body) in zip(cores, parts, strict=True)]
     idle = 0
     while running:
@@ -101,18 +108,21 @@ def _walk(
         if idle > len(running):
             raise core.error("every core waits for another", "set the flag before")
     left = [f"{src} -> {dst} #{n}" for core in cores for src, dst, n in sorted(core.events)]
-    left += [f"between cores #{number}" for number, count in sorted(cross.items()) if count]
+    left += [f"between cores #{number}" for number, told in sorted(cross.items()) if told]
     if left:
         raise TileError(f"left set at the end: {', '.join(left)}", "wait for it").at(program.name)
 
 
 class _Core:
     def __init__(
-        self, program: Program, arch: Arch, cross: dict[int, int], choice: Choice, period: int
+        self, program: Program, arch: Arch, number: int, cross: dict[int, list[Known]], choice: Choice, period: int
     ) -> None:
-        self.program, self.arch, self.cross, self.choice, self.period = program, arch, cross, choice, period
+        self.program, self.arch, self.number, self.cross = program, arch, number, cross
+        self.choice, self.period = choice, period
         self.env: dict[str, int] = {}
-        self.events: set[tuple[str, str, int]] = set()
+        self.events: dict[tuple[str, str, int], Known] = {}
+        self.waited: dict[tuple[str, str, int], int] = {}  # the last Wait of an event, counted on its pipe
+        self.known: dict[str, Known] = defaultdict(dict)
         self.now: Step | None = None
 
     def error(self, what: str, fix: str) -> TileError:
@@ -138,28 +148,51 @@ class _Core:
                         yield from self.block(step.body)
                 case Tick():
                     self.env[step.name] = self.env.get(step.name, 0) + 1
+                case Barrier():
+                    for known in list(self.known.values()):
+                        self._learn(SCALAR, known)
                 case CrossSet():
-                    self.cross[step.number] = self.cross.get(step.number, 0) + 1
+                    self.cross.setdefault(step.number, []).append(self._knows(step.pipe))
                     most = self.arch.cross_pending
-                    if self.cross[step.number] > most:
+                    if len(self.cross[step.number]) > most:
                         raise self.error(f"flag {step.number} is set more than {most} times", "wait for it before")
                     yield True
                 case CrossWait():
                     while not self.cross.get(step.number):
                         self.now = step
                         yield False
-                    self.cross[step.number] -= 1
+                    self._learn(step.pipe, self.cross[step.number].pop(0))
 
     def _event(self, step: Set | Wait) -> None:
         key = (step.src, step.dst, evaluate(step.number, _Zero(self.env)))
         if isinstance(step, Set):
             if key in self.events:
                 raise self.error(f"event {key[2]} is set again before it was waited for", "use another number")
-            self.events.add(key)
+            told = self._knows(step.src)
+            if step.dst != SCALAR and told.get((self.number, step.dst), 0) < self.waited.get(key, 0):
+                what = f"event {key[2]} is set again, and {step.src} does not know that the last wait is over"
+                raise self.error(what, f"let {step.dst} tell {step.src} first, or use another number")
+            self.events[key] = told
         elif key not in self.events:
             raise self.error(f"nothing has set event {key[2]}", "set it before")
         else:
-            self.events.remove(key)
+            mine = self.known[step.dst]
+            mine[self.number, step.dst] = self.waited[key] = mine.get((self.number, step.dst), 0) + 1
+            self._learn(step.dst, self.events.pop(key))
+
+    def _knows(self, pipe: str) -> Known:
+        """What a pipe knows when it begins something now."""
+        out = dict(self.known[pipe])
+        for lane, over in self.known[SCALAR].items():
+            if over > out.get(lane, 0):
+                out[lane] = over
+        return out
+
+    def _learn(self, pipe: str, told: Known) -> None:
+        mine = self.known[pipe]
+        for lane, over in told.items():
+            if over > mine.get(lane, 0):
+                mine[lane] = over
 
     def _turns(self, loop: Loop) -> int:
         if not isinstance(loop.count, int):
