@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from tile_texts import LOGICAL
+from tiling import CHIP
 
+from dsv4c.ir.types import DTYPES
+from dsv4c.targets.tile import execute, interpret
 from dsv4c.targets.tile import logical as ir
+from dsv4c.targets.tile.davinci.legalize import legalize
 from dsv4c.targets.tile.logical import Piece, Program, Tensor, Tile
 from dsv4c.targets.tile.parse.file import parse
 from dsv4c.targets.tile.scalar import var
@@ -171,3 +176,31 @@ kernel ways(out y: f32[8]; M)
     verify_logical(program(text))
     with pytest.raises(TileError, match="nothing was written to v"):
         verify_logical(program(text.replace("3 - 1", "3")))
+
+
+def test_columns_behind_the_last_are_zero():
+    """Operands of products are whole fractals: 14 columns count as 16 at both levels."""
+    text = """\
+kernel odd(in x: bf16[16, 16], in k: bf16[16, 14], out z: f32[16, 16]; M)
+    a = mat bf16[16, 16]
+    load a <- x[0](16 x 16, pitch 16) fill=0.0
+    b = mat bf16[16, 14]
+    load b <- k[0](16 x 14, pitch 14) fill=0.0
+    acc = acc f32[16, 16]
+    mma acc <- a b[:, 0 : +16]^T first=1 rows=16
+    store z[0](16 x 16, pitch 16) <- acc
+"""
+    made = program(text)
+    verify_logical(made)
+    rng = np.random.default_rng(1)
+    x, k = (rng.integers(-4, 5, shape).astype(DTYPES["bf16"]) for shape in ((16, 16), (16, 14)))
+    want = np.pad(x.astype("f") @ k.astype("f"), ((0, 0), (0, 2)))
+    for level in ("logical", "physical"):
+        arrays = {"x": x, "k": k, "z": np.full((16, 16), 9, "f")}
+        if level == "logical":
+            interpret.run(made, arrays, {"M": 1})
+        else:
+            execute.run(legalize(made, CHIP), CHIP.scopes, arrays, {"M": 1}, 1)
+        np.testing.assert_array_equal(arrays["z"], want)
+    with pytest.raises(TileError, match="columns up to 17 of 14; use fewer"):
+        verify_logical(program(text.replace("0 : +16", "1 : +16")))

@@ -24,7 +24,9 @@ from dsv4c.targets.tile.search import Fitted, fitted
 from dsv4c.targets.tile.text import logical_text, physical_text
 
 CHIPS = {name: load_chip("dsv4c.targets.ascend", name) for name in ("910b3", "950pr")}
-MODELS = {"v4": TINY, "v32": ROOT / "tests/data/tiny-v32"}
+MODELS = {"v4": TINY} | {
+    name: ROOT / f"tests/data/tiny-{name}" for name in ("v32", "v3-odd", "v32-odd", "v4-odd")
+}  # fmt: skip
 
 
 def made(name: str, chip: str) -> Fitted:
@@ -42,7 +44,7 @@ def test_every_kernel_of_a_model_is_read_back(model: str, chip: str, tmp_path: P
     out = tmp_path / "out"
     assert main(["compile", str(MODELS[model]), "--target", f"ascend:{chip}", "--no-weights", "-o", str(out)]) == 0
     files = sorted((out / "kernels").glob("*.tile"))
-    assert len(files) > 50
+    assert len(files) > 30
     for file in files:
         text = file.read_text()
         kernel = parse(text, file.name)

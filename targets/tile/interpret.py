@@ -144,7 +144,14 @@ class _Run:
         acc, rows = self.piece(s.acc), self.number(s.rows)
         a, b = self.piece(s.a)[:rows].astype(np.float32), self.piece(s.b).astype(np.float32)
         before = 0 if self.number(s.first) else acc[:rows].copy()
-        acc[:rows] = before + a @ (b[:, self.number(s.turned[0]) :][:, : s.turned[1]] if s.turned else b.T)
+        if s.turned:
+            first, width = self.number(s.turned[0]), s.turned[1]
+            right = np.zeros((b.shape[0], width), np.float32)
+            held = b[:, first : first + width]
+            right[:, : held.shape[1]] = held
+        else:
+            right = b.T
+        acc[:rows] = before + a @ right
 
     def _chan(self, s: ir.Chan) -> None:
         self.piece(s.dst)[...] = self.piece(s.src)

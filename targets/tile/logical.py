@@ -248,7 +248,10 @@ class Peek:
 
 @dataclass(frozen=True)
 class Mma:
-    """``acc [M, N] (+)= a [M, K] b[N, K]^T`` or, turned, ``a b``; ``rows`` rows matter; ``first`` begins at zero."""
+    """``acc [M, N] (+)= a [M, K] b[N, K]^T`` or, turned, ``a b``; ``rows`` rows matter; ``first`` begins at zero.
+
+    Columns behind the last of ``b``, up to a multiple of 16, are 0.
+    """
 
     acc: Piece
     a: Piece

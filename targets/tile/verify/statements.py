@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import logical as ir
 from ..logical import Operand, Piece
-from ..scalar import Int, text
+from ..scalar import Int, aligned, text
 from .ranges import Interval, interval
 from .shapes import refuse
 
@@ -208,7 +208,7 @@ def mma(c: Scope, s: ir.Mma) -> None:
         first, width = s.turned
         refuse(s.a.cols != s.b.rows, f"depths of {s.a.cols} and {s.b.rows}", "make them equal")
         _shape(s.acc, (s.a.rows, width))
-        wrong = c.most(first) + width > s.b.cols and c.most(first) != float("inf")
+        wrong = c.most(first) + width > aligned(s.b.cols, ir.WHOLE) and c.most(first) != float("inf")
         refuse(wrong, f"columns up to {c.most(first) + width:.0f} of {s.b.cols}", "use fewer")
     low, high = interval(s.first, c.known)
     refuse(low < 0 or high > 1, f"first={text(s.first)} may be neither 0 nor 1", "use a condition")
