@@ -54,11 +54,13 @@ def emit(
     programs = {name: table.kernels[name].physical for name in table.kernels}
     write_host(folder, programs, table.chip.arch)
     write_operators(folder, [(programs[name], text) for name, text in texts.items()], table.chip)
+    groups = int(table.chip.facts["cores"]["AIC"])
     facts = {
         "chip": chip_name,
         "arch": table.chip.arch,
         "kernels": len(table.kernels),
         "workspace": {name: k.physical.workspace for name, k in sorted(table.kernels.items()) if k.physical.workspace},
+        "workspace_bytes": groups * max((program.workspace for program in programs.values()), default=0),
         "cores": {name: core_kind(k.physical.parts) for name, k in sorted(table.kernels.items())},
         "expanded": [f"{e.function}:{e.loc} {e.op}" for e in expanded],
     }
