@@ -212,6 +212,16 @@ def test_names_follow_the_rule(artefact: Path) -> None:
     assert sorted(p.stem for p in root.glob("op_host/*.cpp")) == sorted(p.stem for p in root.glob("op_kernel/*.cpp"))
 
 
+def test_the_readme_says_how_to_call_each(artefact: Path) -> None:
+    rows = re.findall(r"^\| (\w+) \| \w+ \| (.*) \|$", (artefact / "operators/README.md").read_text(), re.M)[1:]
+    assert [name for name, _ in rows] == [op["op"] for op in described(artefact)]
+    calls = dict(rows)
+    assert calls[one(artefact, "Append")] == "cacheRef, rows, past, fresh"
+    assert calls[one(artefact, "ExpertOrder")] == "chosen, orderRef, offsetsOut, slotOut"
+    assert calls[one(artefact, "IotaLine")] == "sizeN, out"
+    assert calls[one(artefact, "LightningIndexer")] == "q, headWeights, keys, past, out"
+
+
 def test_workspaces_are_listed(artefact: Path) -> None:
     facts = json.loads((artefact / "manifest.json").read_text())["target"]["facts"]["workspace"]
     text = (artefact / "operators/WORKSPACE.md").read_text()

@@ -95,12 +95,8 @@ def _presets(values: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _table(operators: Sequence[Operator]) -> list[str]:
-    rows = ["| operator | kernel | inputs | attributes | outputs |", "|---|---|---|---|---|"]
-    for op in operators:
-        ins, outs = (", ".join(f"`{t.name}`" for t in side) for side in (op.inputs, op.outputs))
-        attributes = ", ".join(f"`{attribute_name(size)}`" for size in op.attributes)
-        rows.append(f"| {op.type} | {op.program.name} | {ins} | {attributes} | {outs} |")
-    return rows
+    rows = (f"| {op.type} | {op.program.name} | {', '.join(op.arguments)} |" for op in operators)
+    return ["| operator | kernel | arguments |", "|---|---|---|", *rows]
 
 
 def _workspaces(operators: Sequence[Operator], chip: Chip) -> list[str]:

@@ -85,6 +85,14 @@ class Operator:
         by_shape = {one.size for one in self.solved}
         return [size for size in self.program.sizes if size not in by_shape]
 
+    @property
+    def arguments(self) -> list[str]:
+        """Of the function that CANN generates to call it: inputs, attributes, outputs that are not inputs as well."""
+        inputs = [camel_case(t.name) + ("Ref" if t.role == "inout" else "") for t in self.inputs]
+        outputs = [t for t in self.outputs if t.role == "out"]
+        names = ["out"] if len(self.outputs) == 1 else [f"{camel_case(t.name)}Out" for t in outputs]
+        return [*inputs, *(camel_case(attribute_name(size)) for size in self.attributes), *(names if outputs else [])]
+
     def check(self) -> None:
         """UserError where this kernel cannot be an operator as it is."""
         if any(isinstance(s, CrossSet) and s.mode in ACROSS_BLOCKS for p in self.program.parts for s in walk(p.body)):
@@ -109,6 +117,12 @@ def factor(extent: Int, size: str) -> Int | None:
 def attribute_name(size: str) -> str:
     """Of the attribute that carries a size."""
     return f"size_{size.lower()}"
+
+
+def camel_case(name: str) -> str:
+    """``head_weights`` as ``headWeights``."""
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
 
 
 def snake_case(op_type: str) -> str:
