@@ -122,6 +122,26 @@ def test_operators_of_a_later_chip(tmp_path: Path) -> None:
 
 
 @needs_compiler
+def test_operators_at_full_size(tmp_path: Path) -> None:
+    out = compile_model("deepseek-v4-pro", tmp_path / "out", target="ascend:910b3", weights=False)
+    folder = out / "operators/op_host"
+    for path in folder.glob("*.cpp"):
+        if not path.name.startswith(("sparse_attention", "linear_experts", "route_topk")):
+            path.unlink()
+    host = OperatorHost(compiled_host(folder), (20, 40))
+    facts = json.loads((out / "manifest.json").read_text())["target"]["facts"]
+    for name, op in host.definitions.items():
+        wanted = next(each for each in described(out) if each["op"] == name)
+        assert [p["types"] for p in op["inputs"]] == [[TYPES[p["type"][0]]] for p in wanted["input_desc"]]
+    name = one(out, "SparseAttention")
+    queries = (1, 1, 128, 512)
+    shapes = [queries, (1, 128, 512), (1, 1, 512), (1,), (1,), (128,), (1, 1 << 18, 512), (1, 1, 1024)]
+    tiled = host.tiling(name, shapes[: len(host.definitions[name]["inputs"])], [queries])
+    assert tiled.workspace == (16 << 20) + 20 * facts["workspace"][f"sparse_attention_{name[-10:].lower()}"]
+    assert host.infer(name, shapes[: len(host.definitions[name]["inputs"])]).types == (TYPES["bf16"],)
+
+
+@needs_compiler
 def test_types_of_results_are_those_defined(artefact: Path, host: OperatorHost) -> None:
     name = one(artefact, "ExpertOrder")
     assert host.infer(name, [(12,), (12,)]).types == (3, 3, 3)

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ...tile.chip import Chip
+from ...tile.chip import Chip, chip_names, load_chip
 from ...tile.logical import Tensor
 from ...tile.physical import Program
 from ..spell import Entry, Spelled, kernel_text, tiling_header
@@ -39,6 +39,7 @@ def write_operators(folder: Path, kernels: Sequence[tuple[Program, Spelled]], ch
     ours = files("dsv4c.targets.ascend.operators")
     (host / "dsv4c_shapes.h").write_text((ours / "dsv4c_shapes.h").read_text())
     values = {
+        "socs": ", ".join(_like(chip)),
         "soc": chip.facts["soc"], "unit": chip.facts["unit"], "units": " ".join(UNITS[chip.arch]), "vendor": VENDOR,
         "cann": NEEDS[chip.arch], "first": operators[0].type, "arch": chip.arch,
     }  # fmt: skip
@@ -52,6 +53,13 @@ def write_operators(folder: Path, kernels: Sequence[tuple[Program, Spelled]], ch
     (root / "operators.json").write_text(f"[\n{described}\n]\n")
     calls = ",\n".join(f'"{op.program.name}": {json.dumps(_call(op))}' for op in operators)
     (root / "calls.json").write_text(f"{{\n{calls}\n}}\n")
+
+
+def _like(chip: Chip) -> list[str]:
+    """Chips that run the same kernels, by the name that a build is given."""
+    package = "dsv4c.targets.ascend"
+    chips = [load_chip(package, name) for name in chip_names(package)]
+    return sorted({str(one.facts["soc"]) for one in chips if one.arch == chip.arch})
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:
