@@ -103,7 +103,7 @@ def test_definitions_are_what_msopgen_reads(artefact: Path, host: OperatorHost) 
             "type": op["op"],
             "inputs": parameters(op["input_desc"]),
             "outputs": parameters(op["output_desc"]),
-            "attrs": [a["name"] for a in op.get("attr", [])],
+            "attrs": [{"name": a["name"], "option": 2, "integer": 1} for a in op.get("attr", [])],
             "units": ["ascend910b", "ascend910_93"],
         }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..emulate import compiler, flags_of, headers, run_compiler
 
-CAPACITY = 2048  # bytes of tiling data, as in exe_graph/runtime/tiling_context.h
+CAPACITY = 2048  # bytes of tiling data, as in operators.cpp
 Shape = tuple[int, ...]
 
 

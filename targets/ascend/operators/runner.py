@@ -69,7 +69,7 @@ class OperatorProgram(EmulatedProgram):
         definition = runner.host.definitions[call["op"]]
         tensors = dict(zip(call["tensors"], step.tensors, strict=True))
         scalars = dict(zip(call["scalars"], step.scalars, strict=True))
-        attributes = [scalars[name] for name in definition["attrs"]]
+        attributes = [scalars[attribute["name"]] for attribute in definition["attrs"]]
         ins, outs = ([tensors[p["name"]] for p in definition[side]] for side in ("inputs", "outputs"))
         shapes, results = [s.shape for s in ins], [s.shape for s in outs]
         if (inferred := runner.host.infer(call["op"], shapes, attributes)).shapes != tuple(results):
