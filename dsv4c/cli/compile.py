@@ -66,6 +66,7 @@ def _summary(out: Path) -> dict[str, object]:
     manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
     plan = plan_from_json(json.loads((out / PLAN).read_text(encoding="utf-8")))
     weights = out / WEIGHTS
+    facts = manifest["target"]["facts"]
     return {
         "artefact": str(out),
         "model": manifest["model"]["name"],
@@ -75,6 +76,7 @@ def _summary(out: Path) -> dict[str, object]:
         "kernels": _kernels(plan),
         "launches_per_step": launches(plan, "decode" if "decode" in plan.entries else "step"),
         "weights_bytes": weights.stat().st_size if weights.exists() else 0,
+        **({"workspace_bytes": facts["workspace_bytes"]} if "workspace_bytes" in facts else {}),
     }
 
 

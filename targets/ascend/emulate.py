@@ -278,6 +278,7 @@ class Emulator:
             ctypes.c_uint32,
         ]
         lib.dsv4c_emu_malloc.argtypes, lib.dsv4c_emu_malloc.restype = [u64, ctypes.c_char_p], pointer
+        lib.dsv4c_emu_workspace.argtypes, lib.dsv4c_emu_workspace.restype = [u64], pointer
         lib.dsv4c_emu_free.argtypes = [pointer]
         lib.dsv4c_emu_upload.argtypes = [pointer, pointer, u64]
         lib.dsv4c_emu_download.argtypes = [pointer, pointer, u64]
@@ -342,6 +343,10 @@ class Emulator:
         if array is not None:
             block.upload(np.ascontiguousarray(array))
         return block
+
+    def operator_workspace(self, nbytes: int) -> Resident:
+        """An operator's workspace, of which ``nbytes`` are the kernel's own, behind the system's part."""
+        return Resident(self._lib, self._lib.dsv4c_emu_workspace(max(nbytes, 1)), nbytes)
 
     def findings(self) -> list[Finding]:
         """Everything found since ``configure``."""

@@ -31,33 +31,51 @@ HELPERS = {
 
 @dataclass(frozen=True)
 class Spelled:
-    """A kernel's file and the header that it shares with the host."""
+    """A kernel's file, the header that it shares with the host, and what the file has inside its entry."""
 
     kernel: str
     tiling: str
+    body: str
 
 
-def spell(program: ph.Program) -> Spelled:
-    """The text of a kernel."""
-    return Spelled(kernel_text(program, Writer), tiling_header(program))
+@dataclass(frozen=True)
+class Entry:
+    """How a kernel is called: pointers in this order, then the workspace and the sizes.
+
+    An operator is given the workspace with the part of the system in front.
+    """
+
+    pointers: tuple[str, ...]
+    operator: bool = False
 
 
-def kernel_text(p: ph.Program, writer: Callable[[ph.Program, ph.Part, int], Writer]) -> str:
-    """The file of a kernel, its parts written by such writers."""
+def spell(program: ph.Program, writer: Callable[[ph.Program, ph.Part, int], Writer] | None = None) -> Spelled:
+    """The text of a kernel, its parts written by such writers."""
+    body = _body(program, writer or Writer)
+    entry = Entry(tuple(f"{t.name}_gm" for t in program.tensors))
+    return Spelled(kernel_text(program, body, entry), tiling_header(program), body)
+
+
+def _body(p: ph.Program, writer: Callable[[ph.Program, ph.Part, int], Writer]) -> str:
     mixed = len(p.parts) > 1
-    kind = "MIX_AIC_1_1" if mixed else f"{p.parts[0].core}_ONLY"
     parts = [writer(p, part, 2 if mixed else 1).text() for part in p.parts]
     if mixed:
         parts = [f"    if ASCEND_IS_{part.core} {{\n{text}\n    }}" for part, text in zip(p.parts, parts, strict=True)]
-    body = "\n".join(parts)
-    arguments = ", ".join(f"GM_ADDR {t.name}_gm" for t in p.tensors)
+    return "\n".join(parts)
+
+
+def kernel_text(p: ph.Program, body: str, entry: Entry) -> str:
+    """The file of a kernel that is called so."""
+    kind = "MIX_AIC_1_1" if len(p.parts) > 1 else f"{p.parts[0].core}_ONLY"
+    arguments = ", ".join(f"GM_ADDR {name}" for name in entry.pointers)
+    ours = "    workspace = GetUserWorkspace(workspace);\n" if entry.operator and p.rings else ""
     sizes = "".join(f"    const int64_t {size} = sizes.{size};\n" for size in p.sizes)
     return (
         f"// {p.name} for dav-{p.arch}; written by dsv4c. Compile with automatic synchronisation off.\n"
         f'#include "kernel_operator.h"\n#include "{p.name}_tiling.h"\n\nusing namespace AscendC;\n\n{_helpers(body)}'
         f'extern "C" __global__ __aicore__ void {p.name}({arguments}, GM_ADDR workspace, GM_ADDR tiling)\n{{\n'
         f"    KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_{kind});\n    REGISTER_TILING_DEFAULT({struct_name(p.name)});\n"
-        f"    GET_TILING_DATA(sizes, tiling);\n{sizes}{body}\n}}\n"
+        f"    GET_TILING_DATA(sizes, tiling);\n{ours}{sizes}{body}\n}}\n"
     )
 
 

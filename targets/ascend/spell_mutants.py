@@ -12,7 +12,7 @@ from dataclasses import replace
 from ..tile.mutation.mutant import Mutant, Path
 from ..tile.physical import Buffer, If, Loop, Part, Program, Step
 from ..tile.scalar import Int, Scalar, add, mul, sub, var
-from .spell import Spelled, Writer, kernel_text, tiling_header
+from .spell import Spelled, Writer, spell
 
 CHOSEN = "mutant"
 
@@ -20,7 +20,7 @@ CHOSEN = "mutant"
 def spell_mutants(program: Program, mutants: Mapping[int, Mutant]) -> Spelled:
     """The text of a kernel and of its mutants, by their numbers from 1 on."""
     wider = replace(program, sizes=(*program.sizes, CHOSEN))
-    return Spelled(kernel_text(wider, lambda p, part, depth: _Writer(p, part, depth, mutants)), tiling_header(wider))
+    return spell(wider, lambda p, part, depth: _Writer(p, part, depth, mutants))
 
 
 def _either(number: int, changed: Int, usual: Int) -> Int:

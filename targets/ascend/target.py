@@ -36,26 +36,31 @@ def emit(
     from ..tile.templates import LOWER
     from ..tile.text import logical_text, physical_text
     from .host import write_host
+    from .operators.project import write_operators
     from .spell import spell
 
     table = TileTable(load_chip(PACKAGE, chip_name))
     lowered, expanded = expand(module, lambda op: op.name in LOWER)
     plan = lower(lowered, entries, table, LOWER)
     module.functions.update({name: f for name, f in lowered.functions.items() if f.kind == "weights"})
-    texts = folder / KERNELS
-    texts.mkdir()
-    for name in sorted(table.kernels):
-        text = spell(table.kernels[name].physical)
-        (texts / f"{name}.cpp").write_text(text.kernel)
-        (texts / f"{name}_tiling.h").write_text(text.tiling)
+    kernels = folder / KERNELS
+    kernels.mkdir()
+    texts = {name: spell(table.kernels[name].physical) for name in sorted(table.kernels)}
+    for name, text in texts.items():
+        (kernels / f"{name}.cpp").write_text(text.kernel)
+        (kernels / f"{name}_tiling.h").write_text(text.tiling)
         program = table.kernels[name]
-        (texts / f"{name}.tile").write_text(logical_text(program.logical) + "\n" + physical_text(program.physical))
-    write_host(folder, {name: table.kernels[name].physical for name in table.kernels}, table.chip.arch)
+        (kernels / f"{name}.tile").write_text(logical_text(program.logical) + "\n" + physical_text(program.physical))
+    programs = {name: table.kernels[name].physical for name in table.kernels}
+    write_host(folder, programs, table.chip.arch)
+    write_operators(folder, [(programs[name], text) for name, text in texts.items()], table.chip)
+    groups = int(table.chip.facts["cores"]["AIC"])
     facts = {
         "chip": chip_name,
         "arch": table.chip.arch,
         "kernels": len(table.kernels),
         "workspace": {name: k.physical.workspace for name, k in sorted(table.kernels.items()) if k.physical.workspace},
+        "workspace_bytes": groups * max((program.workspace for program in programs.values()), default=0),
         "cores": {name: core_kind(k.physical.parts) for name, k in sorted(table.kernels.items())},
         "expanded": [f"{e.function}:{e.loc} {e.op}" for e in expanded],
     }

@@ -49,12 +49,13 @@ public:
         for (auto& each : blocks_) std::free(each.second.raw);
     }
 
-    // A name for reports starts with "GM"; without one it is the number of the allocation.
-    uint8_t* allocate(uint64_t bytes, const char* called = nullptr) {
-        const uint64_t room = (bytes + kAlign - 1) / kAlign * kAlign + 2 * kRed;
+    // A name for reports starts with "GM"; without one it is the number of the allocation. `front` bytes before it
+    // are kept free of other allocations.
+    uint8_t* allocate(uint64_t bytes, const char* called = nullptr, uint64_t front = kRed) {
+        const uint64_t room = front + (bytes + kAlign - 1) / kAlign * kAlign + kRed;
         auto* raw = static_cast<uint8_t*>(std::aligned_alloc(kRed, (room + kRed - 1) / kRed * kRed));
-        poison(raw, room);
-        uint8_t* base = raw + kRed;
+        uint8_t* base = raw + front;
+        poison(base - kRed, room - front + kRed);
         const std::string number = "GM allocation " + std::to_string(++made_);
         const std::string name = (called ? called : number) + " of " + std::to_string(bytes) + " bytes";
         blocks_[reinterpret_cast<uint64_t>(base)] = {raw, std::make_unique<Memory>(name, base, bytes)};

@@ -29,9 +29,9 @@ def tiles(m: int | None, n: int, k: int) -> Iterator[Mapping[str, int]]:
 
 
 def weight_view(f: FunctionLowering, w: Value, transposed: bool = False) -> View:
-    """A weight ``[.., N, K]``."""
-    shape = (*w.shape[:-2], w.shape[-1], w.shape[-2]) if transposed else w.shape
-    return View(weight_ref(f, w, dense(w.dtype), transposed), shape, w.dtype)
+    """A weight ``[.., N, K]`` as the matrix of all its rows that a kernel takes."""
+    n, k = (w.shape[-1], w.shape[-2]) if transposed else w.shape[-2:]
+    return View(weight_ref(f, w, dense(w.dtype), transposed), (product((*w.shape[:-2], n)), k), w.dtype)
 
 
 def lower_matmul(f: FunctionLowering, op: Op) -> None:

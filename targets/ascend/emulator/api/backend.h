@@ -173,5 +173,6 @@ int64_t sub_block_count();
 int64_t task_ratio();
 uint64_t tiling_key();
 uint64_t system_workspace();
+uint64_t user_workspace(At at);
 
 }  // namespace emu

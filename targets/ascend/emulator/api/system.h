@@ -18,7 +18,10 @@ inline int64_t GetSubBlockNum() { return emu::sub_block_count(); }
 inline int64_t GetTaskRatio() { return emu::task_ratio(); }
 // Clears what an earlier kernel may have left: mask and atomic modes. A kernel without TPipe calls it first.
 inline void InitSocState() { emu::init_state(); }
-inline GM_ADDR GetUserWorkspace(GM_ADDR workspace) { return workspace; }
+// As on the device, the argument does not matter: the framework has told where an operator's workspace begins.
+inline GM_ADDR GetUserWorkspace(GM_ADDR, ::emu::At at = ::emu::At()) {
+    return reinterpret_cast<GM_ADDR>(::emu::user_workspace(at));
+}
 inline void SetSysWorkspace(GM_ADDR) {}
 inline GM_ADDR GetSysWorkSpacePtr() { return reinterpret_cast<GM_ADDR>(emu::system_workspace()); }
 

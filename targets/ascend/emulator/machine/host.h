@@ -174,6 +174,13 @@ void dsv4c_emu_configure(int auto_sync, int witness, uint64_t seed, int aic, int
 }
 void dsv4c_emu_tiling_key(uint64_t key) { emu::machine().settings.tiling_key = key; }
 void* dsv4c_emu_malloc(uint64_t bytes, const char* name) { return emu::machine().gm.allocate(bytes, name); }
+// An operator's workspace, `bytes` of its own behind the system's part, and the one that GetUserWorkspace means from
+// now on. The system's part belongs to nobody here: a kernel that touches it is found.
+void* dsv4c_emu_workspace(uint64_t bytes) {
+    uint8_t* own = emu::machine().gm.allocate(bytes, "GM workspace", emu::kSystemPart);
+    emu::machine().settings.workspace = reinterpret_cast<uint64_t>(own) - emu::kSystemPart;
+    return own - emu::kSystemPart;
+}
 int dsv4c_emu_free(void* pointer) { return emu::machine().gm.release(pointer); }
 int dsv4c_emu_upload(void* dst, const void* src, uint64_t n) { return emu::upload(dst, src, n); }
 // Unlike aclrtMemcpy says nothing of bytes that were never written: dsv4c_emu_undefined tells.

@@ -206,6 +206,7 @@ struct Settings {
     uint32_t ub_bytes = __NPU_ARCH__ == 3510 ? 248 * 1024 : 188160;  // spec §1.1: what is left without special flags
     uint32_t l1_bytes = 512 * 1024 - 256;
     uint64_t tiling_key = 0;
+    uint64_t workspace = 0;  // of an operator, with the system's part in front
 };
 
 struct KernelKind {

@@ -1,6 +1,7 @@
 // The scalar unit: single elements of on-chip memory, GM through its data cache, indices.
 #pragma once
 
+#include "../tiling/platform/platform_ascendc.h"
 #include "queues.h"
 
 namespace emu {
@@ -182,6 +183,12 @@ uint64_t tiling_key() { return machine().settings.tiling_key; }
 uint64_t system_workspace() {
     static uint8_t* bytes = machine().gm.allocate(16 * 1024 * 1024);
     return reinterpret_cast<uint64_t>(bytes);
+}
+uint64_t user_workspace(At at) {
+    if (machine().settings.workspace) return machine().settings.workspace + kSystemPart;
+    find("launch", at, "GetUserWorkspace, but nothing has said where the system's part of the workspace begins",
+         "only an operator's workspace has one: in a kernel launched directly, take the argument as it is");
+    return 0;
 }
 
 }  // namespace emu

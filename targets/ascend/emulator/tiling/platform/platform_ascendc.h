@@ -6,6 +6,7 @@
 namespace emu {
 int core_count(bool cube);
 uint64_t memory_bytes(int type);
+constexpr uint32_t kSystemPart = 16 * 1024 * 1024;  // of an operator's workspace, in front of its own
 }  // namespace emu
 
 namespace platform_ascendc {
@@ -20,7 +21,7 @@ public:
     uint32_t GetCoreNumAic() const { return uint32_t(emu::core_count(true)); }
     uint32_t GetCoreNumAiv() const { return uint32_t(emu::core_count(false)); }
     void GetCoreMemSize(const CoreMemType& type, uint64_t& size) const { size = emu::memory_bytes(int(type)); }
-    uint32_t GetLibApiWorkSpaceSize() const { return 16 * 1024 * 1024; }
+    uint32_t GetLibApiWorkSpaceSize() const { return emu::kSystemPart; }
     // Blocks for a kernel that needs `slices` vector cores in groups of aiv/aic.
     uint32_t CalcTschBlockDim(uint32_t slices, uint32_t aic, uint32_t aiv) const {
         if (aic == 0 || aiv == 0 || aic > aiv) return slices;
