@@ -87,7 +87,8 @@ def entries_of(source: Path) -> list[str]:
 
 def flags_of(arch: int) -> list[str]:
     """What every translation unit is compiled with."""
-    return ["-std=c++17", "-fPIC", f"-D__NPU_ARCH__={arch}", f"-I{headers()}"]
+    # C++20 for calls such as ReduceSum<float>(tensor, ...) without AscendC::, which the device's clang takes in C++17.
+    return ["-std=c++20", "-fPIC", f"-D__NPU_ARCH__={arch}", f"-I{headers()}"]
 
 
 def run_compiler(command: Sequence[str], what: Path) -> None:

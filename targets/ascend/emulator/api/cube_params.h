@@ -107,6 +107,10 @@ struct MmadParams {
 #if __NPU_ARCH__ == 3510
     bool disableGemv = false;
 #endif
+    MmadParams() = default;
+    template <typename A, typename B, typename C>
+    MmadParams(A rows, B cols, C depth, uint8_t unit, bool source, bool init, At at = At())
+        : m(rows, at), n(cols, at), k(depth, at), unitFlag(int8_t(unit)), cmatrixSource(source), cmatrixInitVal(init) {}
 };
 
 struct FixpipeConfig {
@@ -131,6 +135,10 @@ struct FixpipeParamsV220 {
     bool reluEn = false;
     uint8_t unitFlag = 0;
     bool isChannelSplit = false;
+    FixpipeParamsV220() = default;
+    template <typename A, typename B, typename C, typename D>
+    FixpipeParamsV220(A cols, B rows, C src, D dst, bool relu, At at = At())
+        : nSize(cols, at), mSize(rows, at), srcStride(src, at), dstStride(dst, at), reluEn(relu) {}
 };
 
 #if __NPU_ARCH__ == 3510

@@ -56,6 +56,7 @@ struct fp8_e5m2_t {
 };
 
 using float16_t = half;
+using __bf16 = bfloat16_t;
 
 namespace emu {
 

@@ -126,6 +126,18 @@ bool check_position(const Place& p, std::initializer_list<Hardware> allowed, con
     return false;
 }
 
+Place settled(const Place& p, TPosition where, const char* who, At at) {
+    if (p.pos != TPosition::MAX) return p;
+    const Hardware h = hardware_of(where);
+    find("position", at,
+         format("%s: a tensor that was never given a memory; the device takes address 0 of %s", who, name_of(h)),
+         "get it from a buffer, or construct it with a position and an address");
+    Place out = p;
+    out.pos = where;
+    out.hi = capacity(h);
+    return out;
+}
+
 bool check_aligned(const Place& p, uint32_t to, const char* who, At at) {
     if (p.addr % to == 0) return true;
     find("align", at,

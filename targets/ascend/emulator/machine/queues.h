@@ -160,7 +160,7 @@ Place queue_alloc(QueueHandle h, At at) {
             release_event(HardEvent(q.free_event), b.free_id, at);
             b.free_id = -1;
         } else if (q.free_event < 0) {
-            pipe_barrier(PIPE_V, at);
+            emu::pipe_barrier(PIPE_V, at);
         }
         b.state = Buffer::Allocated;
         b.at = at;
@@ -207,7 +207,7 @@ void queue_enque(QueueHandle h, const Place& p, At at) {
         find("queue", at, format("EnQue into a full queue (depth %d)", q.depth), "DeQue first");
     }
     if (q.event < 0) {
-        pipe_barrier(PIPE_V, at);
+        emu::pipe_barrier(PIPE_V, at);
     } else {
         b->enque_id = alloc_event(HardEvent(q.event), at);
         c.of_queue[q.event][b->enque_id] = true;

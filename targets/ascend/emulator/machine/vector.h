@@ -44,6 +44,19 @@ double apply(VecOp op, double a, double b, double dst, double scalar) {
         case VecOp::Axpy: return a * scalar + dst;
         case VecOp::MulAddDst: return a * b + dst;
         case VecOp::FusedMulAdd: return a * dst + b;
+        case VecOp::Floor: return std::floor(a);
+        case VecOp::Ceil: return std::ceil(a);
+        case VecOp::Rint: return std::nearbyint(a);
+        case VecOp::Trunc: return std::trunc(a);
+        case VecOp::Sign: return std::isnan(a) ? a : double(a > 0) - double(a < 0);
+        case VecOp::Sigmoid: return 1 / (1 + std::exp(-a));
+        case VecOp::Silu: return a / (1 + std::exp(-a));
+        case VecOp::Swish: return a / (1 + std::exp(-scalar * a));
+        case VecOp::Tanh: return std::tanh(a);
+        case VecOp::Erf: return std::erf(a);
+        case VecOp::Sin: return std::sin(a);
+        case VecOp::Cos: return std::cos(a);
+        case VecOp::Atan: return std::atan(a);
         default: return 0;
     }
 }

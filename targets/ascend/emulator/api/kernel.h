@@ -1,0 +1,7 @@
+// Everything that a kernel can name.
+#pragma once
+
+#include "absent.h"
+#include "intrinsics.h"
+#include "math.h"
+#include "sort.h"
