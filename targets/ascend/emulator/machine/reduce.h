@@ -141,7 +141,8 @@ void reduce_all(const char* name, Fold fold, const Operand& dst, const Operand& 
     if (need && !add_ranges(c, temporary, scratch, {{0, uint32_t(need)}}, name, at)) return;
     if (!add_ranges(c, i.writes, dst.place, {{0, (index ? 2 : 1) * size}}, name, at)) return;
     const Range to = i.writes[0];
-    check_overlap(temporary, i.reads, name, at);
+    // The scratch may be the source's own space, and the destination may lie in the scratch (CANN docs, ReduceSum).
+    if (scratch.addr != src.place.addr) check_overlap(temporary, i.reads, name, at);
     i.writes.insert(i.writes.end(), temporary.begin(), temporary.end());
     i.cycles = double(elements) / per + 64;  // then a tree over the partial results
     const std::vector<Range> from = i.reads;
