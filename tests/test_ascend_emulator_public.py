@@ -66,7 +66,21 @@ BODIES = {name.lower(): f"{IN} {call}; {OUT}" for name, (call, _) in FUNCTIONS.i
     "h(2) = h(1); DataCacheCleanAndInvalid<int32_t, CacheLine::SINGLE_CACHE_LINE>(h);",
     "absent": "DataCopy(ub<half>(X, 16), ub<half>(Y, 16), DataCopyParams(), DataCopyEnhancedParams());",
     "by_hand": CUBE,
+    "merges": """
+    auto x = ub<float>(X, 64), r = ub<float>(Y, 128), z = ub<float>(Z, 128); auto i = ub<uint32_t>(W, 64);
+    in(x, a, 64); in(i, b, 64); ORDER(MTE2_V);
+    Sort32<float>(r, x, i, 2); PipeBarrier<PIPE_V>();
+    MrgSort4Info p; p.elementLengths[0] = p.elementLengths[1] = n; p.validBit = 3;
+    MrgSortSrcList<float> s; s.src1 = r; s.src2 = r[64];
+    MrgSort<float>(z, s, p); ORDER(V_MTE3); out(c, z, 128);""",
+    "halves": "LocalTensor<half> x = ub<half>(X, 128); Duplicate<half>(x, 1, 128); PipeBarrier<PIPE_V>();"
+    "Muls<half>(x, x, 1 << 8, 128); ORDER(V_MTE3); out(c, x, 128);",
+    "own_min": "TPipe pipe; auto g = global<int32_t>(c); g(0) = min(n, 3u) + max(int64_t(n), 5) * 10;"
+    "DataCacheCleanAndInvalid<int32_t, CacheLine::SINGLE_CACHE_LINE>(g);",
+    "l1": "TPipe pipe; TBuf<TPosition::A1> all; pipe.InitBuffer(all, 512 * 1024);",
+    "l1_mixed": "TPipe pipe; TBuf<TPosition::A1> all; if ASCEND_IS_AIC pipe.InitBuffer(all, 512 * 1024);",
 }
+KINDS = {"by_hand": "AIC_ONLY", "l1": "AIC_ONLY", "l1_mixed": "MIX_AIC_1_2"}
 UNDECLARED = """
 extern "C" __global__ {attribute} __aicore__ void {name}(GM_ADDR a) {{
     TPipe pipe; global<int32_t>(a).SetValue(GetBlockIdx() * 16, 1);
@@ -103,7 +117,7 @@ extern "C" __global__ __aicore__ void old_tiling(GM_ADDR out, GM_ADDR tiling) {
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> Library:
     folder = tmp_path_factory.mktemp("public")
-    return compiled(BODIES, folder, folder.parent / "machine", kinds={"by_hand": "AIC_ONLY"})
+    return compiled(BODIES, folder, folder.parent / "machine", kinds=KINDS)
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +215,29 @@ def test_tiling_of_the_older_style(sources: Library) -> None:
         out = np.zeros(1, np.float32)
         assert emulator.launch("old_tiling", 1, out, tiling, check=False) == []
     assert out[0] == 8.5
+
+
+def test_lengths_of_merged_lists(kernels: Library) -> None:
+    x, index = np.random.default_rng(2).permutation(64).astype(np.float32), np.arange(64, dtype=np.uint32)
+    z = np.empty(128, np.float32)
+    assert run(kernels, "merges", x, index, Unwritten(z), n=32) == []
+    np.testing.assert_array_equal(z[::2], np.sort(x)[::-1])
+    assert "narrow" in kinds(run(kernels, "merges", x, index, z, n=4096))
+
+
+def test_numbers_become_half(kernels: Library) -> None:
+    out = np.empty(128, np.float16)
+    assert run(kernels, "halves", out, out, Unwritten(out)) == []
+    assert (out == 256).all()
+
+
+def test_scalar_helpers(kernels: Library) -> None:
+    out = np.zeros(1, np.int32)
+    assert run(kernels, "own_min", out, out, out, n=7) == []
+    assert out[0] == 73
+
+
+def test_cube_cores_alone_have_all_of_l1(kernels: Library) -> None:
+    empty = np.zeros(1, np.float32)
+    assert run(kernels, "l1", empty, empty, empty) == []
+    assert kinds(run(kernels, "l1_mixed", empty, empty, empty)) == {"capacity"}

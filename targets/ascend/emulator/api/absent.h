@@ -1,4 +1,5 @@
-// Names of older chips, which kernels mention in branches that they do not take here. Using one is a finding.
+// Names that libraries of kernels mention in branches that they do not take here: of older chips, and of sparsity and
+// im2col, which are not modelled. Using one is a finding.
 #pragma once
 
 #include "cube.h"
@@ -32,6 +33,15 @@ struct FixpipeParams {
     QuantParams quantParams;
 };
 
+enum class FmatrixMode : uint8_t { FMATRIX_LEFT, FMATRIX_RIGHT };
+struct IsResetLoad3dConfig {
+    bool isSetFMatrix = true, isSetPadding = true;
+};
+struct LoadData3DParamsV2Pro {
+    uint16_t channelSize = 0;
+    uint64_t extConfig = 0;
+};
+
 template <typename T, typename U>
 inline void DataCopy(const LocalTensor<T>&, const LocalTensor<U>&, const DataCopyParams&, const DataCopyEnhancedParams&,
                      At at = At()) {
@@ -49,6 +59,32 @@ inline void Fixpipe(const T&, const LocalTensor<U>&, const LocalTensor<uint64_t>
 template <typename T>
 inline void SetFixPipeConfigImpl(const LocalTensor<T>&, At at = At()) {
     emu::report_absent("SetFixPipeConfigImpl", at);
+}
+inline void SetHF32Mode(bool on, At at = At()) {
+    if (on) emu::report_absent("HF32", at);
+}
+inline void SetHF32TransMode(bool) {}
+inline void SetMMLayoutTransform(bool on, At at = At()) {
+    if (on) emu::report_absent("SetMMLayoutTransform", at);
+}
+inline void SetFmatrix(uint16_t, uint16_t, const uint8_t[4], FmatrixMode, At at = At()) {
+    emu::report_absent("SetFmatrix", at);
+}
+inline void Load3DSetFMatrixCal(uint16_t, uint16_t, const uint8_t[4], At at = At()) {
+    emu::report_absent("Load3DSetFMatrixCal", at);
+}
+template <typename T, const IsResetLoad3dConfig& config, typename U>
+inline void LoadData(const LocalTensor<T>&, const LocalTensor<T>&, const LoadData3DParamsV2<U>&, At at = At()) {
+    emu::report_absent("LoadData with IsResetLoad3dConfig", at);
+}
+template <typename T>
+inline void LoadData(const LocalTensor<T>&, const LocalTensor<T>&, const LoadData3DParamsV2Pro&, At at = At()) {
+    emu::report_absent("LoadData with LoadData3DParamsV2Pro", at);
+}
+template <typename T, typename U>
+inline void LoadDataWithSparse(const LocalTensor<T>&, const LocalTensor<T>&, const LocalTensor<U>&,
+                               const LoadData2DParams&, At at = At()) {
+    emu::report_absent("LoadDataWithSparse", at);
 }
 
 }  // namespace AscendC

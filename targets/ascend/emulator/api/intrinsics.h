@@ -13,6 +13,9 @@ void set_flag_of(pipe_t src, pipe_t dst, int id, At at);
 void wait_flag_of(pipe_t src, pipe_t dst, int id, At at);
 }  // namespace emu
 
+using AscendC::g_coreType;
+using AscendC::GetTPipePtr;
+
 inline void set_flag(pipe_t pipe, pipe_t tpipe, int id, emu::At at = emu::At()) {
     emu::set_flag_of(pipe, tpipe, id, at);
 }
@@ -21,12 +24,13 @@ inline void wait_flag(pipe_t pipe, pipe_t tpipe, int id, emu::At at = emu::At())
 }
 inline void pipe_barrier(pipe_t pipe, emu::At at = emu::At()) { emu::pipe_barrier(pipe, at); }
 
-template <typename A, typename B>
-constexpr std::common_type_t<A, B> min(A a, B b) {
+// The packs are empty: they let a kernel's own templates of these names be better matches.
+template <typename A, typename B, typename... None>
+constexpr std::common_type_t<A, B> min(A a, B b, None...) {
     return b < a ? b : a;
 }
-template <typename A, typename B>
-constexpr std::common_type_t<A, B> max(A a, B b) {
+template <typename A, typename B, typename... None>
+constexpr std::common_type_t<A, B> max(A a, B b, None...) {
     return a < b ? b : a;
 }
 

@@ -39,6 +39,7 @@
 #define __out_pipe__(pipe)
 #define __schedmode__(mode)
 #define __force_inline__ inline __attribute__((always_inline))
+#define __forceinline__ __force_inline__
 // Newer kernels fix the core type in the signature; sections keep it, so that the launcher can ask where a function
 // lies.
 #define __vector__ __attribute__((section("dsv4c_aiv")))

@@ -67,6 +67,7 @@ public:
         address_.hi = offset + (elements * uint32_t(sizeof(T)) + 31) / 32 * 32;
         size_ = elements;
     }
+    void SetAddr(const emu::Place& address) { address_ = address; }
     uint32_t GetSize() const { return size_; }
     void SetSize(const uint32_t size) { size_ = size; }
     uint64_t GetPhyAddr(const uint32_t offset = 0) const { return address_.addr + uint64_t(offset) * sizeof(T); }

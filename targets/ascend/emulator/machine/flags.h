@@ -80,7 +80,7 @@ void wait_flag_of(pipe_t src, pipe_t dst, int id, At at) {
     if (e >= 0) wait_flag(HardEvent(e), id, at);
 }
 void report_absent(const char* what, At at) {
-    find("dtype", at, format("%s: older chips have it, this one does not", what));
+    find("dtype", at, format("%s: this chip does not have it, or the emulator does not model it", what));
 }
 void report_assert(const char* condition, At at) { find("assert", at, format("ASSERT(%s) fails", condition)); }
 

@@ -41,12 +41,13 @@ uint32_t capacity(Hardware h) {
     constexpr bool late = __NPU_ARCH__ == 3510;
     switch (h) {
         case Hardware::UB: return machine().settings.ub_bytes;
-        case Hardware::L1: return machine().settings.l1_bytes;
+        // 256 bytes are the messages' between cores, which a kernel of cube cores alone has not (spec 1.1).
+        case Hardware::L1: return machine().kind.aiv_per_block ? machine().settings.l1_bytes : 512 * 1024;
         case Hardware::L0A:
         case Hardware::L0B: return 64 * 1024;
         case Hardware::L0C: return (late ? 256 : 128) * 1024;
         case Hardware::BIAS: return late ? 4096 : 1024;
-        case Hardware::FIXBUF: return late ? 4096 : 2048;
+        case Hardware::FIXBUF: return late ? 4096 : 7 * 1024;  // four parts on 2201 (spec 1.1)
         default: return 0;
     }
 }
