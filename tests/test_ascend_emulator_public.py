@@ -73,6 +73,9 @@ BODIES = {name.lower(): f"{IN} {call}; {OUT}" for name, (call, _) in FUNCTIONS.i
     MrgSort4Info p; p.elementLengths[0] = p.elementLengths[1] = n; p.validBit = 3;
     MrgSortSrcList<float> s; s.src1 = r; s.src2 = r[64];
     MrgSort<float>(z, s, p); ORDER(V_MTE3); out(c, z, 128);""",
+    "steps": "auto x = ub<int32_t>(X, 100); ArithProgression<int32_t>(x, 5, 3, 100); ORDER(V_MTE3); out(c, x, 100);",
+    "deduced": "auto x = ub<half>(X, 16); DataCopyPadExtParams p{true, 0, 6, half(2)};"
+    "DataCopyPad(x, global<half>(a), {1, 20, 0, 0, 0}, p); ORDER(MTE2_MTE3); out(c, x, 16);",
     "halves": "LocalTensor<half> x = ub<half>(X, 128); Duplicate<half>(x, 1, 128); PipeBarrier<PIPE_V>();"
     "Muls<half>(x, x, 1 << 8, 128); ORDER(V_MTE3); out(c, x, 128);",
     "own_min": "TPipe pipe; auto g = global<int32_t>(c); g(0) = min(n, 3u) + max(int64_t(n), 5) * 10;"
@@ -229,6 +232,15 @@ def test_numbers_become_half(kernels: Library) -> None:
     out = np.empty(128, np.float16)
     assert run(kernels, "halves", out, out, Unwritten(out)) == []
     assert (out == 256).all()
+
+
+def test_progression_and_padding(kernels: Library) -> None:
+    out = np.empty(100, np.int32)
+    assert run(kernels, "steps", out, out, Unwritten(out)) == []
+    np.testing.assert_array_equal(out, 5 + 3 * np.arange(100))
+    padded = np.empty(16, np.float16)
+    assert run(kernels, "deduced", np.ones(10, np.float16), padded, Unwritten(padded)) == []
+    assert padded.tolist() == [1.0] * 10 + [2.0] * 6
 
 
 def test_scalar_helpers(kernels: Library) -> None:

@@ -118,6 +118,8 @@ constexpr int32_t AIV = 2;
 constexpr uint64_t MASK_PLACEHOLDER = 0;
 constexpr uint32_t ONE_BLK_SIZE = 32;
 constexpr uint32_t ONE_REPEAT_BYTE_SIZE = 256;
+constexpr uint32_t F32_INF = 0x7f800000;
+constexpr uint32_t F32_NEG_INF = 0xff800000;
 constexpr uint32_t DEFAULT_BLK_STRIDE = 1;
 constexpr uint32_t DEFAULT_REPEAT_STRIDE = 8;
 

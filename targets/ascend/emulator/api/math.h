@@ -66,4 +66,19 @@ inline void Swish(const LocalTensor<T>& dst, const LocalTensor<T>& src, const ui
                       emu::bits_of(scalarValue), emu::dtype<T>);
 }
 
+// first, first + step, first + 2 step, ...
+template <typename T>
+inline void ArithProgression(const LocalTensor<T>& dst, const T first, const T step, const int32_t count,
+                             At at = At()) {
+    CreateVecIndex(dst, T(0), uint32_t(count), at);
+    emu::pipe_barrier(PIPE_V, at);
+    Muls(dst, dst, step, count, at);
+    emu::pipe_barrier(PIPE_V, at);
+    Adds(dst, dst, first, count, at);
+}
+template <typename T>
+inline void Arange(const LocalTensor<T>& dst, const T first, const T step, const int32_t count, At at = At()) {
+    ArithProgression(dst, first, step, count, at);
+}
+
 }  // namespace AscendC

@@ -116,6 +116,9 @@ struct DataCopyPadExtParams {
         : isPad(pad), leftPadding(left, at), rightPadding(right, at), paddingValue(static_cast<T>(value)) {}
 };
 
+template <typename B, typename C, typename V>
+DataCopyPadExtParams(bool, B, C, V) -> DataCopyPadExtParams<V>;
+
 struct DataCopyPadParams {
     bool isPad = false;
     EMU_FIELD(uint8_t, leftPadding, 0);
