@@ -73,6 +73,18 @@ BODIES = {name.lower(): f"{IN} {call}; {OUT}" for name, (call, _) in FUNCTIONS.i
     MrgSort4Info p; p.elementLengths[0] = p.elementLengths[1] = n; p.validBit = 3;
     MrgSortSrcList<float> s; s.src1 = r; s.src2 = r[64];
     MrgSort<float>(z, s, p); ORDER(V_MTE3); out(c, z, 128);""",
+    "rows": """
+    auto x = ub<float>(X, 384), z = ub<float>(Z, 128); in(x, a, 384); ORDER(MTE2_V);
+    const uint32_t shape[] = {3, 128};
+    ReduceMax<float, Pattern::Reduce::RA>(z, x, ub<uint8_t>(W, 4096), shape, true); ORDER(V_MTE3); out(c, z, 128);
+    ORDER(MTE3_V); ReduceSum<float, Pattern::Reduce::AR>(z, x, ub<uint8_t>(W, 4096), shape, true);
+    ORDER(V_MTE3); out(b, z, 3);""",
+    "rows_ragged": """
+    auto x = ub<float>(X, 384), z = ub<float>(Z, 128); in(x, a, 384); ORDER(MTE2_V);
+    const uint32_t shape[] = {3, 12};
+    ReduceMin<float, Pattern::Reduce::RA>(z, x, ub<uint8_t>(W, 4096), shape, false);""",
+    "into_reserve": "TPipe pipe; TBuf<> all; pipe.InitBuffer(all, 192 * 1024); auto z = all.Get<float>(128);"
+    "Duplicate(z, 3.0f, 128); ORDER(V_MTE3); out(c, z, 128);",
     "steps": "auto x = ub<int32_t>(X, 100); ArithProgression<int32_t>(x, 5, 3, 100); ORDER(V_MTE3); out(c, x, 100);",
     "deduced": "auto x = ub<half>(X, 16); DataCopyPadExtParams p{true, 0, 6, half(2)};"
     "DataCopyPad(x, global<half>(a), {1, 20, 0, 0, 0}, p); ORDER(MTE2_MTE3); out(c, x, 16);",
@@ -92,6 +104,23 @@ extern "C" __global__ {attribute} __aicore__ void {name}(GM_ADDR a) {{
     if (GetBlockIdx() == 0) global<int32_t>(a).SetValue(0, 1 + global<int32_t>(a).GetValue(16));
     DataCacheCleanAndInvalid<int32_t, CacheLine::SINGLE_CACHE_LINE>(global<int32_t>(a));
 }}
+"""
+PER_CORE = """
+#include "kernel_operator.h"
+template <typename T> __attribute__((noinline)) T core_kind(T other) {
+    if ASCEND_IS_AIC return T(1);
+    else return other;
+}
+extern "C" __global__ __aicore__ void per_core(GM_ADDR out) {
+    KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_MIX_AIC_1_2);
+    AscendC::TPipe pipe;
+    AscendC::GlobalTensor<int32_t> g;
+    g.SetGlobalBuffer((__gm__ int32_t*)out);
+    uint32_t place = 0;
+    if ASCEND_IS_AIV place = 16 * (1 + AscendC::GetSubBlockIdx());
+    g.SetValue(place, core_kind<int32_t>(2));
+    AscendC::DataCacheCleanAndInvalid<int32_t, AscendC::CacheLine::SINGLE_CACHE_LINE>(g[place]);
+}
 """
 OLD_TILING = """
 #define __aicore__ [aicore]
@@ -129,6 +158,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Library:
     undeclared = UNDECLARED.format(attribute="", name="sync_undeclared")
     (folder / "sync.cpp").write_text(HEAD + undeclared + UNDECLARED.format(attribute="__vector__", name="sync_vector"))
     (folder / "old.cpp").write_text(OLD_TILING)
+    (folder / "per_core.cpp").write_text(PER_CORE)
     return build(folder, folder, 2201, folder.parent / "machine")
 
 
@@ -212,6 +242,13 @@ def test_a_type_that_is_not_written_is_inferred(sources: Library) -> None:
         assert "sync" in kinds(emulator.launch("sync_vector", 2, out, check=False))
 
 
+def test_both_core_types_have_templates_of_their_own(sources: Library) -> None:
+    with Emulator(sources, "2201-manual") as emulator:
+        out = np.zeros(48, np.int32)
+        assert emulator.launch("per_core", 1, out, check=False) == []
+    assert out[[0, 16, 32]].tolist() == [1, 2, 2]
+
+
 def test_tiling_of_the_older_style(sources: Library) -> None:
     tiling = np.array([7, 1, 3, np.float32(0.5).view(np.uint32)], np.uint32)
     with Emulator(sources, "2201-manual") as emulator:
@@ -241,6 +278,21 @@ def test_progression_and_padding(kernels: Library) -> None:
     padded = np.empty(16, np.float16)
     assert run(kernels, "deduced", np.ones(10, np.float16), padded, Unwritten(padded)) == []
     assert padded.tolist() == [1.0] * 10 + [2.0] * 6
+
+
+def test_reductions_by_pattern(kernels: Library) -> None:
+    x = np.random.default_rng(3).integers(-9, 9, (3, 128)).astype(np.float32)
+    sums, largest = np.empty(3, np.float32), np.empty(128, np.float32)
+    assert run(kernels, "rows", x, Unwritten(sums), Unwritten(largest)) == []
+    np.testing.assert_array_equal(largest, x.max(0))
+    np.testing.assert_array_equal(sums, x.sum(1))
+    assert "count" in kinds(run(kernels, "rows_ragged", x, sums, largest))
+
+
+def test_a_buffer_into_what_is_reserved_is_a_finding_and_runs_on(kernels: Library) -> None:
+    out = np.empty(128, np.float32)
+    assert kinds(run(kernels, "into_reserve", out, out, Unwritten(out))) == {"capacity"}
+    assert (out == 3).all()
 
 
 def test_scalar_helpers(kernels: Library) -> None:

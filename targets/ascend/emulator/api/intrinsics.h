@@ -1,6 +1,9 @@
 // What lies below AscendC and is used beside it: flags by pipe, scalar helpers, settings that the emulator takes apart.
 #pragma once
 
+#include <cmath>
+#include <limits>
+
 #include "cube.h"
 
 #define likely(x) __builtin_expect(!!(x), 1)
@@ -35,6 +38,11 @@ constexpr std::common_type_t<A, B> max(A a, B b, None...) {
 }
 
 namespace AscendC {
+
+namespace Std {
+using ::max;
+using ::min;
+}  // namespace Std
 
 template <typename A, typename B>
 struct IsSameType : std::is_same<A, B> {};

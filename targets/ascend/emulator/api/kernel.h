@@ -4,4 +4,5 @@
 #include "absent.h"
 #include "intrinsics.h"
 #include "math.h"
+#include "patterns.h"
 #include "sort.h"

@@ -52,6 +52,12 @@ uint32_t capacity(Hardware h) {
     }
 }
 
+// All of it, with what the device's own software keeps at the end (spec §1.1).
+uint32_t physical(Hardware h) {
+    if (h == Hardware::UB) return (__NPU_ARCH__ == 3510 ? 256 : 192) * 1024;
+    return h == Hardware::L1 ? 512 * 1024 : capacity(h);
+}
+
 // Spec §1.1: alignment of local addresses.
 uint32_t alignment(Hardware h) {
     switch (h) {

@@ -66,7 +66,7 @@ Place take_memory(Core& c, TPosition pos, uint32_t bytes, At at) {
              format("InitBuffer: %s overflows: %u of %u bytes are taken, %u more do not fit",
                     c.pool ? "a pool" : name_of(h), used, room, rounded),
              "use smaller or fewer buffers");
-        abandon(c);
+        if (c.pool || offset + rounded > physical(h)) abandon(c);  // else it runs on, into what is reserved
     }
     used = offset + rounded;
     Place p;

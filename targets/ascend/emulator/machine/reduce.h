@@ -166,4 +166,10 @@ void reduce_all(const char* name, Fold fold, const Operand& dst, const Operand& 
     issue(std::move(i));
 }
 
+void check_rows(const char* name, uint64_t bytes, bool padded, At at) {
+    if (padded && bytes % 32 == 0) return;
+    find("count", at, format("%s: rows of %llu bytes", name, static_cast<unsigned long long>(bytes)),
+         "pad rows to multiples of 32 bytes, and pass srcInnerPad = true");
+}
+
 }  // namespace emu
