@@ -363,8 +363,8 @@ FAULTS = {
         "capacity",
         r"L1 overflows",
         "TPipe pipe; TBuf<TPosition::A1> t; pipe.InitBuffer(t, @);",
-        "524032",
         "524288",
+        "524320",
         core="AIC_ONLY",
     ),
     "align": Fault(

@@ -87,7 +87,8 @@ def entries_of(source: Path) -> list[str]:
 
 def flags_of(arch: int) -> list[str]:
     """What every translation unit is compiled with."""
-    return ["-std=c++17", "-fPIC", f"-D__NPU_ARCH__={arch}", f"-I{headers()}"]
+    # C++20 for calls such as ReduceSum<float>(tensor, ...) without AscendC::, which the device's clang takes in C++17.
+    return ["-std=c++20", "-fPIC", f"-D__NPU_ARCH__={arch}", f"-I{headers()}"]
 
 
 def run_compiler(command: Sequence[str], what: Path) -> None:
@@ -111,8 +112,27 @@ def machine_object(arch: int, folder: Path) -> Path:
     return target
 
 
-def object_commands(source: Path, out: Path, arch: int) -> list[tuple[Path, list[str]]]:
-    """One compilation per core type that the file has kernels for."""
+def own_symbols(target: Path, names: Sequence[str], kind: str) -> None:
+    """Keep what an object defines to itself, except its kernels.
+
+    A file is compiled once per core type, with bodies that differ under the same name: the linker would take one
+    instance of a template for both.
+    """
+    part = target.with_suffix(".part")
+    run_compiler(["ld", "-r", "--force-group-allocation", str(target), "-o", str(part)], target)
+    keep = [f"--keep-global-symbol={name}_{kind}" for name in names]
+    run_compiler(["objcopy", *keep, str(part), str(target)], target)
+    part.unlink()
+
+
+def compile_kernels(target: Path, command: Sequence[str], names: Sequence[str]) -> None:
+    """One object: the kernels of a file for one core type."""
+    run_compiler(command, target)
+    own_symbols(target, names, target.suffixes[-2].removeprefix("."))
+
+
+def object_commands(source: Path, out: Path, arch: int) -> list[tuple[Path, list[str], list[str]]]:
+    """One compilation per core type that the file has kernels for: its object, the command, the kernels."""
     text = source.read_text(encoding="utf-8")
     names = entries_of(source)
     only_cube = len(names) == 1 and ONLY_CUBE.search(text)
@@ -137,7 +157,7 @@ def object_commands(source: Path, out: Path, arch: int) -> list[tuple[Path, list
             "-o",
             str(target),
         ]
-        commands.append((target, command))
+        commands.append((target, command, names))
     return commands
 
 
@@ -159,8 +179,8 @@ def build(sources: Path | Sequence[Path], out: Path, arch: int = 2201, machine: 
     jobs = [job for source in kernels for job in object_commands(source, out, arch)]
     with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1)) as pool:
         ours = pool.submit(machine_object, arch, machine or out)
-        list(pool.map(lambda job: run_compiler(job[1], Path(job[0])), jobs))
-        objects = [*(target for target, _ in jobs), ours.result()]
+        list(pool.map(lambda job: compile_kernels(*job), jobs))
+        objects = [*(target for target, _, _ in jobs), ours.result()]
     digest = hashlib.sha256("".join(map(str, objects)).encode()).hexdigest()[:8]
     library = out / f"kernels-{arch}-{digest}.so"
     run_compiler([compiler(), "-shared", *map(str, objects), "-o", str(library)], library)

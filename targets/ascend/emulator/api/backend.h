@@ -19,7 +19,10 @@ using AscendC::TPosition;
 
 // Part of an on-chip memory: from addr up to the end of its buffer [lo, hi).
 struct Place {
-    TPosition pos = TPosition::MAX;
+    union {
+        TPosition pos = TPosition::MAX;
+        uint8_t logicPos;  // the device's name for it, which some kernels assign to
+    };
     uint16_t buffer = 0;      // of a queue, 0 if of none
     uint32_t generation = 0;  // of that buffer when the tensor was made; differs after FreeTensor
     uint32_t addr = 0;
@@ -97,7 +100,20 @@ enum class VecOp : uint8_t {
     Neg,
     Duplicate,
     Cast,
-    Copy
+    Copy,
+    Floor,
+    Ceil,
+    Rint,
+    Trunc,
+    Sign,
+    Sigmoid,
+    Silu,
+    Swish,
+    Tanh,
+    Erf,
+    Sin,
+    Cos,
+    Atan
 };
 
 // dst = op(srcs, scalar), lane by lane.

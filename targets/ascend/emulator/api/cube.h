@@ -19,6 +19,8 @@ struct Load3D {
     bool transpose;
     uint64_t pad_value;
 };
+// A tensor that was never given a memory lies at address 0 of the one that the instruction uses: what the device does.
+Place settled(const Place& p, TPosition where, const char* who, At at);
 void load_2d(const Place& dst, const Place& src, Dtype type, const Load2D& p, At at);
 void load_2d_gm(const Place& dst, uint64_t src, Dtype type, const Load2D& p, At at);
 void load_2d_v2(const Place& dst, const Place& src, Dtype type, const Load2DV2& p, At at);
@@ -129,16 +131,16 @@ template <typename T, typename U, typename S>
 inline void Mmad(const LocalTensor<T>& c, const LocalTensor<U>& a, const LocalTensor<S>& b, const MmadParams& p,
                  At at = At()) {
     static_assert(EMU_MMAD_RULE, "Mmad: this combination of types does not exist on this chip");
-    emu::mmad(c.place(), a.place(), b.place(), nullptr, emu::dtype<T>, emu::dtype<U>, emu::dtype<S>,
-              emu_detail::product_of(p, p.cmatrixSource), at);
+    emu::mmad(emu::settled(c.place(), TPosition::CO1, "Mmad", at), a.place(), b.place(), nullptr,
+              emu::dtype<T>, emu::dtype<U>, emu::dtype<S>, emu_detail::product_of(p, p.cmatrixSource), at);
 }
 template <typename T, typename U, typename S, typename V>
 inline void Mmad(const LocalTensor<T>& c, const LocalTensor<U>& a, const LocalTensor<S>& b, const LocalTensor<V>& bias,
                  const MmadParams& p, At at = At()) {
     static_assert(EMU_MMAD_RULE && std::is_same<T, V>::value,
                   "Mmad: this combination of types does not exist on this chip");
-    emu::mmad(c.place(), a.place(), b.place(), &bias.place(), emu::dtype<T>, emu::dtype<U>, emu::dtype<S>,
-              emu_detail::product_of(p, true), at);
+    emu::mmad(emu::settled(c.place(), TPosition::CO1, "Mmad", at), a.place(), b.place(), &bias.place(),
+              emu::dtype<T>, emu::dtype<U>, emu::dtype<S>, emu_detail::product_of(p, true), at);
 }
 
 namespace emu_detail {
@@ -150,14 +152,14 @@ inline emu::Fix fix_of(const FixpipeParamsV220& p, bool row_major) {
 
 template <typename T, typename U, const FixpipeConfig& config = CFG_ROW_MAJOR>
 inline void Fixpipe(const GlobalTensor<T>& dst, const LocalTensor<U>& src, const FixpipeParamsV220& p, At at = At()) {
-    emu::fixpipe_gm(dst.address(), src.place(), emu::dtype<T>, emu::dtype<U>,
-                    emu_detail::fix_of(p, config.format == CO2Layout::ROW_MAJOR), nullptr, at);
+    emu::fixpipe_gm(dst.address(), emu::settled(src.place(), TPosition::CO1, "Fixpipe", at), emu::dtype<T>,
+                    emu::dtype<U>, emu_detail::fix_of(p, config.format == CO2Layout::ROW_MAJOR), nullptr, at);
 }
 template <typename T, typename U, const FixpipeConfig& config = CFG_ROW_MAJOR>
 inline void Fixpipe(const GlobalTensor<T>& dst, const LocalTensor<U>& src, const LocalTensor<uint64_t>& quant,
                     const FixpipeParamsV220& p, At at = At()) {
-    emu::fixpipe_gm(dst.address(), src.place(), emu::dtype<T>, emu::dtype<U>,
-                    emu_detail::fix_of(p, config.format == CO2Layout::ROW_MAJOR), &quant.place(), at);
+    emu::fixpipe_gm(dst.address(), emu::settled(src.place(), TPosition::CO1, "Fixpipe", at), emu::dtype<T>,
+                    emu::dtype<U>, emu_detail::fix_of(p, config.format == CO2Layout::ROW_MAJOR), &quant.place(), at);
 }
 // L0C -> L1, in fractals.
 template <typename T, typename U, const FixpipeConfig& config = CFG_NZ>
@@ -192,7 +194,8 @@ inline emu::Fix fix_of(const FixpipeParamsArch3510<format>& p) {
 template <typename T, typename U, const FixpipeConfig& config = CFG_ROW_MAJOR>
 inline void Fixpipe(const GlobalTensor<T>& dst, const LocalTensor<U>& src,
                     const FixpipeParamsArch3510<config.format>& p, At at = At()) {
-    emu::fixpipe_gm(dst.address(), src.place(), emu::dtype<T>, emu::dtype<U>, emu_detail::fix_of<T>(p), nullptr, at);
+    emu::fixpipe_gm(dst.address(), emu::settled(src.place(), TPosition::CO1, "Fixpipe", at), emu::dtype<T>,
+                    emu::dtype<U>, emu_detail::fix_of<T>(p), nullptr, at);
 }
 template <typename T, typename U, const FixpipeConfig& config = CFG_ROW_MAJOR>
 inline void Fixpipe(const LocalTensor<T>& dst, const LocalTensor<U>& src, const FixpipeParamsArch3510<config.format>& p,

@@ -107,6 +107,10 @@ struct MmadParams {
 #if __NPU_ARCH__ == 3510
     bool disableGemv = false;
 #endif
+    MmadParams() = default;
+    template <typename A, typename B, typename C>
+    MmadParams(A rows, B cols, C depth, uint8_t unit, bool source, bool init, At at = At())
+        : m(rows, at), n(cols, at), k(depth, at), unitFlag(int8_t(unit)), cmatrixSource(source), cmatrixInitVal(init) {}
 };
 
 struct FixpipeConfig {
@@ -131,6 +135,21 @@ struct FixpipeParamsV220 {
     bool reluEn = false;
     uint8_t unitFlag = 0;
     bool isChannelSplit = false;
+    FixpipeParamsV220() = default;
+    template <typename A, typename B, typename C, typename D>
+    FixpipeParamsV220(A cols, B rows, C src, D dst, bool relu, At at = At())
+        : nSize(cols, at), mSize(rows, at), srcStride(src, at), dstStride(dst, at), reluEn(relu) {}
+    template <typename A, typename B, typename C, typename D, typename E, typename F, typename G>
+    FixpipeParamsV220(A cols, B rows, C src, D dst, bool relu, QuantMode_t quant, uint64_t scale, E nd, F src_nd,
+                      G dst_nd, uint8_t unit, At at = At())
+        : FixpipeParamsV220(cols, rows, src, dst, relu, at) {
+        quantPre = quant;
+        deqScalar = scale;
+        ndNum = {nd, at};
+        srcNdStride = {src_nd, at};
+        dstNdStride = {dst_nd, at};
+        unitFlag = unit;
+    }
 };
 
 #if __NPU_ARCH__ == 3510

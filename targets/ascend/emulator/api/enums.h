@@ -20,7 +20,21 @@ enum event_t { EVENT_ID0 = 0, EVENT_ID1, EVENT_ID2, EVENT_ID3, EVENT_ID4, EVENT_
         X(FIX, M) X(MTE3, MTE2) X(MTE2, MTE3) X(S, V) X(V, S) X(S, MTE2) X(MTE2, S) X(S, MTE3) X(MTE3, S) X(MTE2, FIX) \
             X(FIX, MTE2) X(FIX, S) X(M, S) X(FIX, MTE3) X(MTE1, FIX) X(FIX, MTE1) X(FIX, FIX)
 
+enum class QuantMode_t : uint8_t {
+    NoQuant,
+    F322F16,
+    F322BF16,
+    DEQF16,
+    VDEQF16,
+    QF322B8_PRE,
+    VQF322B8_PRE,
+    REQ8,
+    VREQ8
+};
+
 namespace AscendC {
+
+using ::QuantMode_t;
 
 enum class TPosition : uint8_t {
     GM,
@@ -89,18 +103,6 @@ enum class TransposeType : uint8_t {
     TRANSPOSE_NHWC2NCHW
 };
 enum class CO2Layout : uint8_t { NZ = 0, ROW_MAJOR, COLUMN_MAJOR };
-enum class QuantMode_t : uint8_t {
-    NoQuant,
-    F322F16,
-    F322BF16,
-    DEQF16,
-    VDEQF16,
-    QF322B8_PRE,
-    VQF322B8_PRE,
-    REQ8,
-    VREQ8
-};
-
 enum KernelMetaType : uint8_t {
     KERNEL_TYPE_AIV_ONLY,
     KERNEL_TYPE_AIC_ONLY,
@@ -115,6 +117,9 @@ constexpr int32_t AIV = 2;
 
 constexpr uint64_t MASK_PLACEHOLDER = 0;
 constexpr uint32_t ONE_BLK_SIZE = 32;
+constexpr uint32_t ONE_REPEAT_BYTE_SIZE = 256;
+constexpr uint32_t F32_INF = 0x7f800000;
+constexpr uint32_t F32_NEG_INF = 0xff800000;
 constexpr uint32_t DEFAULT_BLK_STRIDE = 1;
 constexpr uint32_t DEFAULT_REPEAT_STRIDE = 8;
 

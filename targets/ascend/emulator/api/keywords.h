@@ -13,6 +13,17 @@
 #else
 #define __DAV_VEC__ 1
 #endif
+// What older code asks instead.
+#if __NPU_ARCH__ == 3510
+#define __CCE_AICORE__ 310
+#else
+#define __CCE_AICORE__ 220
+#ifdef DSV4C_CORE_AIC
+#define __DAV_C220_CUBE__ 1
+#else
+#define __DAV_C220_VEC__ 1
+#endif
+#endif
 
 #define __aicore__
 #define __global__
@@ -27,6 +38,8 @@
 #define __in_pipe__(pipe)
 #define __out_pipe__(pipe)
 #define __schedmode__(mode)
+#define __force_inline__ inline __attribute__((always_inline))
+#define __forceinline__ __force_inline__
 // Newer kernels fix the core type in the signature; sections keep it, so that the launcher can ask where a function
 // lies.
 #define __vector__ __attribute__((section("dsv4c_aiv")))

@@ -111,10 +111,13 @@ struct DataCopyPadExtParams {
     EMU_FIELD(uint8_t, rightPadding, 0);
     T paddingValue{};
     DataCopyPadExtParams() = default;
-    template <typename B, typename C>
-    DataCopyPadExtParams(bool pad, B left, C right, T value, At at = At())
-        : isPad(pad), leftPadding(left, at), rightPadding(right, at), paddingValue(value) {}
+    template <typename B, typename C, typename V>
+    DataCopyPadExtParams(bool pad, B left, C right, V value, At at = At())
+        : isPad(pad), leftPadding(left, at), rightPadding(right, at), paddingValue(static_cast<T>(value)) {}
 };
+
+template <typename B, typename C, typename V>
+DataCopyPadExtParams(bool, B, C, V) -> DataCopyPadExtParams<V>;
 
 struct DataCopyPadParams {
     bool isPad = false;

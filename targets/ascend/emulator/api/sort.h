@@ -40,20 +40,17 @@ struct MrgSortSrcList {
         : src1(a), src2(b), src3(c), src4(d) {}
 };
 struct MrgSort4Info {
-    EMU_FIELD_MAX(uint16_t, elementLength0, 0, 4095);
-    EMU_FIELD_MAX(uint16_t, elementLength1, 0, 4095);
-    EMU_FIELD_MAX(uint16_t, elementLength2, 0, 4095);
-    EMU_FIELD_MAX(uint16_t, elementLength3, 0, 4095);
+    struct Length {
+        static constexpr const char* text = "elementLengths";
+    };
+    emu::Narrow<uint16_t, Length, 4095> elementLengths[4];
     bool ifExhaustedSuspension = false;
     EMU_FIELD(uint16_t, validBit, 0);
     EMU_FIELD(uint8_t, repeatTimes, 1);
     MrgSort4Info() = default;
     template <typename B, typename C>
     MrgSort4Info(const uint16_t lengths[4], bool suspend, B valid, C times, At at = At())
-        : elementLength0(lengths[0], at),
-          elementLength1(lengths[1], at),
-          elementLength2(lengths[2], at),
-          elementLength3(lengths[3], at),
+        : elementLengths{{lengths[0], at}, {lengths[1], at}, {lengths[2], at}, {lengths[3], at}},
           ifExhaustedSuspension(suspend),
           validBit(valid, at),
           repeatTimes(times, at) {}
@@ -64,7 +61,7 @@ inline void MrgSort(const LocalTensor<T>& dst, const MrgSortSrcList<T>& src, con
     const int used = p.validBit == 3 ? 2 : p.validBit == 7 ? 3 : p.validBit == 15 ? 4 : 0;
     emu::merge_sorted(dst.place(), emu::dtype<T>,
                       {{src.src1.place(), src.src2.place(), src.src3.place(), src.src4.place()},
-                       {p.elementLength0, p.elementLength1, p.elementLength2, p.elementLength3},
+                       {p.elementLengths[0], p.elementLengths[1], p.elementLengths[2], p.elementLengths[3]},
                        used,
                        p.ifExhaustedSuspension,
                        p.repeatTimes},

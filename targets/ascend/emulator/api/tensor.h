@@ -3,6 +3,28 @@
 
 #include "params.h"
 
+namespace emu {
+
+// One element, by name: reads and writes go through GetValue and SetValue.
+template <class Tensor>
+struct Cell {
+    using T = typename Tensor::PrimType;
+    Tensor tensor;
+    uint64_t index;
+    At at;
+
+    operator T() const { return tensor.GetValue(index, at); }
+    const Cell& operator=(const T value) const {
+        tensor.SetValue(index, value, at);
+        return *this;
+    }
+    const Cell& operator=(const Cell& other) const { return *this = T(other); }
+    const Cell& operator+=(const T value) const { return *this = T(T(*this) + value); }
+    const Cell& operator-=(const T value) const { return *this = T(T(*this) - value); }
+};
+
+}  // namespace emu
+
 namespace AscendC {
 
 template <typename T>
@@ -13,43 +35,51 @@ public:
     LocalTensor() = default;
     // Static addressing: no queue, no pipe; `addr` in bytes, `tileSize` in elements.
     LocalTensor(TPosition pos, uint32_t addr, uint32_t tileSize, At at = At())
-        : place_(emu::static_place(pos, addr, uint64_t(tileSize) * sizeof(T), at)), size_(tileSize) {}
-    explicit LocalTensor(const emu::Place& place) : place_(place), size_((place.hi - place.addr) / sizeof(T)) {}
+        : address_(emu::static_place(pos, addr, uint64_t(tileSize) * sizeof(T), at)), size_(tileSize) {}
+    explicit LocalTensor(const emu::Place& place) : address_(place), size_((place.hi - place.addr) / sizeof(T)) {}
 
     LocalTensor operator[](const uint32_t offset) const {
         LocalTensor out = *this;
-        out.place_.addr += offset * sizeof(T);
+        out.address_.addr += offset * sizeof(T);
         out.size_ = offset < size_ ? size_ - offset : 0;
         return out;
     }
     template <typename U>
     LocalTensor<U> ReinterpretCast() const {
-        LocalTensor<U> out(place_);
+        LocalTensor<U> out(address_);
         out.SetSize(uint32_t(uint64_t(size_) * sizeof(T) / sizeof(U)));
         return out;
     }
     T GetValue(const uint32_t index, At at = At()) const {
         T out;
-        emu::scalar_read(place_, uint64_t(index) * sizeof(T), &out, sizeof(T), at);
+        emu::scalar_read(address_, uint64_t(index) * sizeof(T), &out, sizeof(T), at);
         return out;
     }
     template <typename V>
     void SetValue(const uint32_t index, const V value, At at = At()) const {
         const T stored = static_cast<T>(value);
-        emu::scalar_write(place_, uint64_t(index) * sizeof(T), &stored, sizeof(T), at);
+        emu::scalar_write(address_, uint64_t(index) * sizeof(T), &stored, sizeof(T), at);
     }
-    T operator()(const uint32_t index) const { return GetValue(index); }
+    auto operator()(const uint32_t index, At at = At()) const { return emu::Cell<LocalTensor>{*this, index, at}; }
+    // Old kernels lay a tensor over memory by hand: this, then a position into address_.logicPos.
+    void InitBuffer(const uint32_t offset, const uint32_t elements) {
+        address_.addr = address_.lo = offset;
+        address_.hi = offset + (elements * uint32_t(sizeof(T)) + 31) / 32 * 32;
+        size_ = elements;
+    }
+    void SetAddr(const emu::Place& address) { address_ = address; }
     uint32_t GetSize() const { return size_; }
     void SetSize(const uint32_t size) { size_ = size; }
-    uint64_t GetPhyAddr(const uint32_t offset = 0) const { return place_.addr + uint64_t(offset) * sizeof(T); }
-    int32_t GetPosition() const { return int32_t(place_.pos); }
+    uint64_t GetPhyAddr(const uint32_t offset = 0) const { return address_.addr + uint64_t(offset) * sizeof(T); }
+    int32_t GetPosition() const { return int32_t(address_.pos); }
     void SetUserTag(int32_t tag) { tag_ = tag; }
     int32_t GetUserTag() const { return tag_; }
 
-    const emu::Place& place() const { return place_; }
+    const emu::Place& place() const { return address_; }
+
+    emu::Place address_;  // public on the device too
 
 private:
-    emu::Place place_;
     uint32_t size_ = 0;
     int32_t tag_ = 0;
 };
@@ -74,7 +104,7 @@ public:
         emu::gm_read(address_ + offset * sizeof(T), &out, sizeof(T), at);
         return out;
     }
-    T operator()(const uint64_t offset) const { return GetValue(offset); }
+    auto operator()(const uint64_t offset, At at = At()) const { return emu::Cell<GlobalTensor>{*this, offset, at}; }
     void SetValue(const uint64_t offset, T value, At at = At()) const {
         emu::gm_write(address_ + offset * sizeof(T), &value, sizeof(T), at);
     }

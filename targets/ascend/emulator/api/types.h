@@ -1,5 +1,5 @@
-// Element types. 16-bit floats convert to and from float explicitly only: on the device scalar code does not compute in
-// them.
+// Element types. 16-bit floats convert to float explicitly only, because scalar code on the device does not compute in
+// them; numbers become half as they do there.
 #pragma once
 
 #include <cstddef>
@@ -27,7 +27,7 @@ struct half {
     uint16_t bits;
     half() = default;
     template <typename V, typename = std::enable_if_t<std::is_arithmetic<V>::value>>
-    explicit half(V value) : bits(emu::float_to_half(static_cast<float>(value))) {}
+    half(V value) : bits(emu::float_to_half(static_cast<float>(value))) {}
     template <typename V, typename = std::enable_if_t<std::is_arithmetic<V>::value>>
     explicit operator V() const {
         return static_cast<V>(emu::half_to_float(bits));
@@ -56,6 +56,7 @@ struct fp8_e5m2_t {
 };
 
 using float16_t = half;
+#define __bf16 bfloat16_t  // not an alias: clang has a type of this name
 
 namespace emu {
 
@@ -150,6 +151,9 @@ namespace AscendC {
 
 using ::bfloat16_t;
 using ::half;
+struct int4b_t {  // named only: nothing computes in it here
+    uint8_t bits;
+};
 
 inline float ToFloat(const bfloat16_t& value) { return static_cast<float>(value); }
 inline bfloat16_t ToBfloat16(const float& value) { return bfloat16_t(value); }

@@ -115,13 +115,14 @@ void report_race(const Core& c, const Instr& i, const Range& r, Kind kind, const
          what_to_add(c, i.lane, other));
 }
 
-void check_scalar_caches(const Instr& i, const Range& r, bool write) {
+void check_scalar_caches(const Core& c, const Instr& i, const Range& r, bool write) {
     Machine& m = machine();
     if (m.dirty.empty() || r.memory->name.rfind("GM", 0) != 0) return;
     const uint64_t base = reinterpret_cast<uint64_t>(r.memory->bytes) + r.off;
     for (uint64_t line = base / 64; line <= (base + r.bytes - 1) / 64; line++) {
         const auto found = m.dirty.find(line);
         if (found == m.dirty.end()) continue;
+        if (found->second == &c && i.lane == S) continue;  // a core reads what is in its own cache
         find("cache", i.at,
              format("%s %s GM that SetValue (%s, %s) holds modified in its scalar cache", i.name,
                     write ? "writes" : "reads", found->second->name.c_str(),
@@ -136,7 +137,7 @@ void check_access(Core& c, Instr& i, const Range& r, Kind kind) {
     const Touch touch{0, i.tick, machine().source(i.at, i.name), uint16_t(c.agent), i.lane, kind};
     if (r.memory->shadow.touch(r.off, r.bytes, touch, i.clock, &clash, ++machine().stamp))
         report_race(c, i, r, kind, clash);
-    check_scalar_caches(i, r, kind != Kind::Read);
+    check_scalar_caches(c, i, r, kind != Kind::Read);
 }
 
 void check_defined(const Instr& i, const Range& r) {

@@ -65,6 +65,27 @@ void wait_flag(HardEvent event, int id, At at) {
     c.flags[e][id].pop_front();
 }
 
+int event_of(Lane src, Lane dst);
+
+// By pipes instead of an event's name.
+int named_event(pipe_t src, pipe_t dst, At at) {
+    const int e = src == PIPE_ALL || dst == PIPE_ALL ? -1 : event_of(lane_of(src), lane_of(dst));
+    if (e < 0) find("flag", at, format("there is no flag from pipe %d to pipe %d", int(src), int(dst)));
+    return e;
+}
+void set_flag_of(pipe_t src, pipe_t dst, int id, At at) {
+    const int e = named_event(src, dst, at);
+    if (e >= 0) set_flag(HardEvent(e), id, at);
+}
+void wait_flag_of(pipe_t src, pipe_t dst, int id, At at) {
+    const int e = named_event(src, dst, at);
+    if (e >= 0) wait_flag(HardEvent(e), id, at);
+}
+void report_absent(const char* what, At at) {
+    find("dtype", at, format("%s: this chip does not have it, or the emulator does not model it", what));
+}
+void report_assert(const char* condition, At at) { find("assert", at, format("ASSERT(%s) fails", condition)); }
+
 int first_free(uint8_t used) {
     for (int id = 0; id < kEventIds; id++) {
         if (!(used >> id & 1)) return id;

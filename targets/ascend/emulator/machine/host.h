@@ -49,7 +49,8 @@ KernelKind kind_of(const std::string& name, const void* aiv, const void* aic) {
     if (inside(__start_dsv4c_mix_1_1, __stop_dsv4c_mix_1_1)) return {1, 1, true};
     if (inside(__start_dsv4c_mix_1_2, __stop_dsv4c_mix_1_2)) return {1, 2, true};
     if (!aiv && aic) return {1, 0, true};
-    return {0, 1, false};
+    // Where the text names no type, the device's tools take MIX_AIV_1_0 for vector code that synchronises cores.
+    return {0, 1, !inside(__start_dsv4c_aiv, __stop_dsv4c_aiv)};
 }
 
 void launch_kernel(const char* name, long blocks, const std::function<void()>& aiv, const void* aiv_address,

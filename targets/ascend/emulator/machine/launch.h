@@ -40,7 +40,7 @@ void start_group(Group& g) {
         g.l0b = std::make_unique<Chip>("L0B", 64 * 1024);
         g.l0c = std::make_unique<Chip>("L0C", (__NPU_ARCH__ == 3510 ? 256 : 128) * 1024);
         g.bias = std::make_unique<Chip>("BT", 4096);
-        g.fixbuf = std::make_unique<Chip>("FixPipe buffer", 4096);
+        g.fixbuf = std::make_unique<Chip>("FixPipe buffer", 7 * 1024);
     }
     for (int sub = 0; sub < 2; sub++) {
         if (g.aiv[sub]) g.ub[sub] = std::make_unique<Chip>("UB", 256 * 1024);

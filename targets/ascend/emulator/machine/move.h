@@ -235,6 +235,7 @@ void set_atomic(int mode, Dtype type) {
     Core& c = core();
     c.atomic = mode;
     c.atomic_type = type;
+    if (c.cube && mode == 0) c.ready = true;  // of what an earlier kernel can leave, a cube core has only this
 }
 
 // Row-major GM -> Nz in L1: element (r, c) at column block c/C0, row r. The last block's missing columns become zero;

@@ -41,14 +41,21 @@ uint32_t capacity(Hardware h) {
     constexpr bool late = __NPU_ARCH__ == 3510;
     switch (h) {
         case Hardware::UB: return machine().settings.ub_bytes;
-        case Hardware::L1: return machine().settings.l1_bytes;
+        // 256 bytes are the messages' between cores, which a kernel of cube cores alone has not (spec 1.1).
+        case Hardware::L1: return machine().kind.aiv_per_block ? machine().settings.l1_bytes : 512 * 1024;
         case Hardware::L0A:
         case Hardware::L0B: return 64 * 1024;
         case Hardware::L0C: return (late ? 256 : 128) * 1024;
         case Hardware::BIAS: return late ? 4096 : 1024;
-        case Hardware::FIXBUF: return late ? 4096 : 2048;
+        case Hardware::FIXBUF: return late ? 4096 : 7 * 1024;  // four parts on 2201 (spec 1.1)
         default: return 0;
     }
+}
+
+// All of it, with what the device's own software keeps at the end (spec §1.1).
+uint32_t physical(Hardware h) {
+    if (h == Hardware::UB) return (__NPU_ARCH__ == 3510 ? 256 : 192) * 1024;
+    return h == Hardware::L1 ? 512 * 1024 : capacity(h);
 }
 
 // Spec §1.1: alignment of local addresses.
@@ -124,6 +131,18 @@ bool check_position(const Place& p, std::initializer_list<Hardware> allowed, con
          format("%s: operand lies at %s (%s), must be in %s", who, name_of(p.pos), name_of(h),
                 name_of(*allowed.begin())));
     return false;
+}
+
+Place settled(const Place& p, TPosition where, const char* who, At at) {
+    if (p.pos != TPosition::MAX) return p;
+    const Hardware h = hardware_of(where);
+    find("position", at,
+         format("%s: a tensor that was never given a memory; the device takes address 0 of %s", who, name_of(h)),
+         "get it from a buffer, or construct it with a position and an address");
+    Place out = p;
+    out.pos = where;
+    out.hi = capacity(h);
+    return out;
 }
 
 bool check_aligned(const Place& p, uint32_t to, const char* who, At at) {

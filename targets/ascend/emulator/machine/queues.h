@@ -66,7 +66,7 @@ Place take_memory(Core& c, TPosition pos, uint32_t bytes, At at) {
              format("InitBuffer: %s overflows: %u of %u bytes are taken, %u more do not fit",
                     c.pool ? "a pool" : name_of(h), used, room, rounded),
              "use smaller or fewer buffers");
-        abandon(c);
+        if (c.pool || offset + rounded > physical(h)) abandon(c);  // else it runs on, into what is reserved
     }
     used = offset + rounded;
     Place p;
@@ -160,7 +160,7 @@ Place queue_alloc(QueueHandle h, At at) {
             release_event(HardEvent(q.free_event), b.free_id, at);
             b.free_id = -1;
         } else if (q.free_event < 0) {
-            pipe_barrier(PIPE_V, at);
+            emu::pipe_barrier(PIPE_V, at);
         }
         b.state = Buffer::Allocated;
         b.at = at;
@@ -207,7 +207,7 @@ void queue_enque(QueueHandle h, const Place& p, At at) {
         find("queue", at, format("EnQue into a full queue (depth %d)", q.depth), "DeQue first");
     }
     if (q.event < 0) {
-        pipe_barrier(PIPE_V, at);
+        emu::pipe_barrier(PIPE_V, at);
     } else {
         b->enque_id = alloc_event(HardEvent(q.event), at);
         c.of_queue[q.event][b->enque_id] = true;

@@ -141,7 +141,8 @@ void reduce_all(const char* name, Fold fold, const Operand& dst, const Operand& 
     if (need && !add_ranges(c, temporary, scratch, {{0, uint32_t(need)}}, name, at)) return;
     if (!add_ranges(c, i.writes, dst.place, {{0, (index ? 2 : 1) * size}}, name, at)) return;
     const Range to = i.writes[0];
-    check_overlap(temporary, i.reads, name, at);
+    // The scratch may be the source's own space, and the destination may lie in the scratch (CANN docs, ReduceSum).
+    if (scratch.addr != src.place.addr) check_overlap(temporary, i.reads, name, at);
     i.writes.insert(i.writes.end(), temporary.begin(), temporary.end());
     i.cycles = double(elements) / per + 64;  // then a tree over the partial results
     const std::vector<Range> from = i.reads;
@@ -163,6 +164,12 @@ void reduce_all(const char* name, Fold fold, const Operand& dst, const Operand& 
         if (index) store_index(to.memory->bytes + to.off + size, f.index, t);
     };
     issue(std::move(i));
+}
+
+void check_rows(const char* name, uint64_t bytes, bool padded, At at) {
+    if (padded && bytes % 32 == 0) return;
+    find("count", at, format("%s: rows of %llu bytes", name, static_cast<unsigned long long>(bytes)),
+         "pad rows to multiples of 32 bytes, and pass srcInnerPad = true");
 }
 
 }  // namespace emu

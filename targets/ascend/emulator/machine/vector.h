@@ -44,6 +44,19 @@ double apply(VecOp op, double a, double b, double dst, double scalar) {
         case VecOp::Axpy: return a * scalar + dst;
         case VecOp::MulAddDst: return a * b + dst;
         case VecOp::FusedMulAdd: return a * dst + b;
+        case VecOp::Floor: return std::floor(a);
+        case VecOp::Ceil: return std::ceil(a);
+        case VecOp::Rint: return std::nearbyint(a);
+        case VecOp::Trunc: return std::trunc(a);
+        case VecOp::Sign: return std::isnan(a) ? a : double(a > 0) - double(a < 0);
+        case VecOp::Sigmoid: return 1 / (1 + std::exp(-a));
+        case VecOp::Silu: return a / (1 + std::exp(-a));
+        case VecOp::Swish: return a / (1 + std::exp(-scalar * a));
+        case VecOp::Tanh: return std::tanh(a);
+        case VecOp::Erf: return std::erf(a);
+        case VecOp::Sin: return std::sin(a);
+        case VecOp::Cos: return std::cos(a);
+        case VecOp::Atan: return std::atan(a);
         default: return 0;
     }
 }
@@ -163,6 +176,40 @@ void add_moves(Instr& i, const std::vector<Range>& dst, const std::vector<Range>
     }
 }
 
+// A destination whose repeats lie on each other is written repeat after repeat. Where it is also the second source of
+// one of these, the repeats accumulate; no other source may see them (CANN docs, overlap of addresses).
+bool accumulates(VecOp op) {
+    return op == VecOp::Add || op == VecOp::Sub || op == VecOp::Mul || op == VecOp::Max || op == VecOp::Min ||
+           op == VecOp::And || op == VecOp::Or;
+}
+
+std::vector<Operands> one_by_one(Core& c, const Elementwise& e, const Operands& all, At at) {
+    if (e.shape.count_form || e.dst.rep != 0) return {all};
+    uint32_t widest = size_of(e.dst.type);
+    for (int s = 0; s < e.srcs; s++) widest = std::max(widest, size_of(e.src[s].type));
+    std::vector<Operands> steps;
+    const auto segments = segments_of(c, e.shape, 256 / widest, e.name, at);
+    for (size_t first = 0; first < segments.size();) {
+        size_t end = first;
+        while (end < segments.size() && segments[end].repeat == segments[first].repeat) end++;
+        const std::vector<Segment> one(segments.begin() + long(first), segments.begin() + long(end));
+        steps.emplace_back();
+        add_ranges(c, steps.back().dst, e.dst.place, runs_of(one, size_of(e.dst.type), e.dst.blk, 0), e.name, at);
+        for (int s = 0; s < e.srcs; s++) {
+            const Operand& from = e.src[s];
+            add_ranges(c, steps.back().src[s], from.place, runs_of(one, size_of(from.type), from.blk, from.rep), e.name,
+                       at);
+        }
+        first = end;
+    }
+    for (int s = 0; s < e.srcs && steps.size() > 1; s++) {
+        if (!overlaps(all.dst, all.src[s]) || (s == 1 && accumulates(e.op))) continue;
+        find("overlap", at, format("%s: repeats with a destination stride of 0 read their own destination", e.name),
+             "accumulate by Add, Sub, Mul, Max, Min, And or Or, with the destination as the second source");
+    }
+    return steps;
+}
+
 void elementwise(const Elementwise& e, At at) {
     Core& c = core(at);
     Instr i(e.name, V, at);
@@ -176,13 +223,18 @@ void elementwise(const Elementwise& e, At at) {
     const VecOp op = e.op;
     const int srcs = e.srcs;
     const uint64_t bits = e.scalar;
+    const std::vector<Operands> steps = one_by_one(c, e, o, at);
     if (op == VecOp::Copy) {
         add_moves(i, o.dst, o.src[0]);
     } else if (is_bitwise(op)) {
-        i.run = [o, op, srcs, bits, type] { run_bitwise(o, op, srcs, bits, type); };
+        i.run = [steps, op, srcs, bits, type] {
+            for (const Operands& step : steps) run_bitwise(step, op, srcs, bits, type);
+        };
     } else {
         const double scalar = e.scalar_type == Dtype::None ? 0 : scalar_value(bits, e.scalar_type);
-        i.run = [o, op, srcs, scalar, type, from] { run_arithmetic(o, op, srcs, scalar, type, from); };
+        i.run = [steps, op, srcs, scalar, type, from] {
+            for (const Operands& step : steps) run_arithmetic(step, op, srcs, scalar, type, from);
+        };
     }
     issue(std::move(i));
 }

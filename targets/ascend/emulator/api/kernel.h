@@ -1,0 +1,8 @@
+// Everything that a kernel can name.
+#pragma once
+
+#include "absent.h"
+#include "intrinsics.h"
+#include "math.h"
+#include "patterns.h"
+#include "sort.h"
