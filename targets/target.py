@@ -61,6 +61,17 @@ class Tuned:
 
 
 @dataclass(frozen=True)
+class Meaning:
+    """What a kernel computes: its tensors, each a name and a role (``in``, ``out``, ``inout``), its sizes by name, and
+    ``run(arrays, sizes)``, which executes it with numpy and writes outputs in place.
+    """
+
+    tensors: tuple[tuple[str, str], ...]
+    sizes: tuple[str, ...]
+    run: Callable[[Mapping[str, Array], Mapping[str, int]], None]
+
+
+@dataclass(frozen=True)
 class Target:
     """A kind of machine.
 
@@ -69,7 +80,8 @@ class Target:
     ``pack(module, stored, form)``
     gives the weights function for a layout that the plan asks for, ``unpack`` undoes it. ``open(folder, facts,
     threads)`` gives the runner, or a UserError when this machine cannot run it. ``pipeline`` are the passes that run
-    before ``emit``, in their order.
+    before ``emit``, in their order. ``meanings(module, entries)`` gives what each kernel of ``emit`` computes; None
+    where kernels have no meaning apart from their text.
     """
 
     name: str
@@ -80,6 +92,7 @@ class Target:
     open: Callable[[Path, Mapping[str, Any], int | None], Runner]
     pipeline: tuple[Pass, ...] = ()
     tune: Callable[[Module, tuple[str, ...], Callable[[str], None]], Mapping[str, Any]] | None = None
+    meanings: Callable[[Module, tuple[str, ...]], Mapping[str, Meaning]] | None = None
 
 
 @dataclass(frozen=True)

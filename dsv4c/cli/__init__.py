@@ -30,6 +30,7 @@ from .run import run_command
 from .tables import models_command, ops_command, targets_command
 from .text import parse_command, print_command
 from .tune import tune_command
+from .vectors import vectors_command
 from .verify import verify_command
 
 BROKEN_PIPE = 141  # as a shell reports a process that SIGPIPE ended
@@ -40,7 +41,7 @@ BROKEN_PIPE = 141  # as a shell reports a process that SIGPIPE ended
     invoke_without_command=True,
     commands=[
         models_command, targets_command, ops_command, inspect_command, compile_command, run_command, verify_command,
-        conformance_command,
+        vectors_command, conformance_command,
         print_command, parse_command, export_command, passes_command, opt_command,
         bisect_command, reduce_command, tune_command,
     ],

@@ -11,7 +11,10 @@ from pathlib import Path
 from ..tile.physical import Program
 from .emulate import emulator_files, headers
 
-SOURCES = ("main.cpp", "plan.h", "extent.h", "json.h", "launch.h", "CMakeLists.txt")
+SOURCES = (
+    "main.cpp", "run_kernel.cpp", "check.h", "case.h", "tensors.h", "device.h", "plan.h", "extent.h", "json.h",
+    "launch.h", "CMakeLists.txt",
+)  # fmt: skip
 CORES = {("AIV",): "Vector", ("AIC",): "Cube", ("AIC", "AIV"): "Mixed"}
 
 MAKEFILE = """\
@@ -21,12 +24,15 @@ HEADERS := emulator/ascend/emulator
 FLAGS := -std=c++17 -O1 -D__NPU_ARCH__={arch} -I$(HEADERS) -Ihost -Ikernels
 AIV := {aiv}
 AIC := {aic}
-OBJECTS := $(AIV:%=build/%.aiv.o) $(AIC:%=build/%.aic.o) build/launch.o build/main.o build/machine.o
+KERNELS := $(AIV:%=build/%.aiv.o) $(AIC:%=build/%.aic.o) build/launch.o build/machine.o
 
 .PHONY: emulate clean
-emulate: run_emulated
+emulate: run_emulated run_kernel_emulated
 
-run_emulated: $(OBJECTS)
+run_emulated: build/main.o $(KERNELS)
+\t$(CXX) $^ -o $@
+
+run_kernel_emulated: build/run_kernel.o $(KERNELS)
 \t$(CXX) $^ -o $@
 
 build/%.aiv.o: kernels/%.cpp
@@ -46,7 +52,7 @@ build/%.o: host/%.cpp
 \t$(CXX) $(FLAGS) -DDSV4C_EMULATOR -c $< -o $@
 
 clean:
-\trm -rf build run_emulated
+\trm -rf build *_emulated
 """
 
 BUILD = """\
@@ -58,8 +64,8 @@ cd "$(dirname "$0")"
 cp emulator/ascend/emulator/dsv4c_launch.h host/
 cmake -S host -B build_npu -DNPU_ARCH=dav-{arch} -DCMAKE_BUILD_TYPE=Release
 cmake --build build_npu -j
-cp build_npu/run run
-echo "built ./run; try ./run --tokens 1,2,3 --new 8"
+cp build_npu/run build_npu/run_kernel .
+echo "built ./run and ./run_kernel; try ./run --tokens 1,2,3 --new 8"
 """
 
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dsv4c.errors import UserError
 from dsv4c.ir.core import Function, Module
-from dsv4c.ir.expand import expand
+from dsv4c.ir.expand import Expanded, expand
 from dsv4c.ir.types import TensorType
 from dsv4c.passes.base import Pass
 from dsv4c.passes.inline import Inline
 from dsv4c.passes.partition_experts import PartitionExperts
 from dsv4c.passes.registry import PASSES
+from dsv4c.plan import Plan
 
-from ..target import Emitted, Family, Runner, Target, Tuned
+from ..target import Emitted, Family, Meaning, Runner, Target, Tuned
 from ..tile.chip import chip_names, load_chip
+
+if TYPE_CHECKING:
+    from ..tile.table import TileTable
 
 PACKAGE = "dsv4c.targets.ascend"
 KERNELS = "kernels"
@@ -31,16 +36,13 @@ def emit(
     chip_name: str, module: Module, entries: tuple[str, ...], folder: Path, tuned: Tuned | None
 ) -> Emitted:
     """Write each kernel as AscendC with its tiling struct, and the tile programs behind it."""
-    from ..tile.lower import lower
     from ..tile.table import TileTable
-    from ..tile.templates import LOWER
     from ..tile.text import logical_text, physical_text
     from .host import write_host
     from .spell import spell
 
     table = TileTable(load_chip(PACKAGE, chip_name))
-    lowered, expanded = expand(module, lambda op: op.name in LOWER)
-    plan = lower(lowered, entries, table, LOWER)
+    plan, lowered, expanded = _lowered(module, entries, table)
     module.functions.update({name: f for name, f in lowered.functions.items() if f.kind == "weights"})
     texts = folder / KERNELS
     texts.mkdir()
@@ -60,6 +62,30 @@ def emit(
         "expanded": [f"{e.function}:{e.loc} {e.op}" for e in expanded],
     }
     return Emitted(plan, facts)
+
+
+def _lowered(
+    module: Module, entries: tuple[str, ...], table: TileTable
+) -> tuple[Plan, Module, tuple[Expanded, ...]]:
+    """The plan, the module that it was made of, and the ops that have no tile program; kernels go to ``table``."""
+    from ..tile.lower import lower
+    from ..tile.templates import LOWER
+
+    lowered, expanded = expand(module, lambda op: op.name in LOWER)
+    return lower(lowered, entries, table, LOWER), lowered, tuple(expanded)
+
+
+def meanings(chip_name: str, module: Module, entries: tuple[str, ...]) -> Mapping[str, Meaning]:
+    """The logical tile program behind each kernel of a module, as something numpy executes."""
+    from ..tile.interpret import run
+    from ..tile.table import TileTable
+
+    table = TileTable(load_chip(PACKAGE, chip_name))
+    _lowered(module, entries, table)
+    return {
+        name: Meaning(tuple((t.name, t.role) for t in k.logical.tensors), k.physical.sizes, partial(run, k.logical))
+        for name, k in sorted(table.kernels.items())
+    }
 
 
 def core_kind(parts: tuple[Any, ...]) -> str:
@@ -102,6 +128,7 @@ def make(chip: str) -> Target:
         unpack=unpack_weight,
         open=open_runner,
         pipeline=PIPELINE,
+        meanings=lambda module, entries: meanings(chip, module, entries),
     )
 
 
