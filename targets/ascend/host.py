@@ -15,6 +15,11 @@ SOURCES = (
     "main.cpp", "run_kernel.cpp", "check.h", "case.h", "tensors.h", "device.h", "plan.h", "extent.h", "json.h",
     "launch.h", "CMakeLists.txt",
 )  # fmt: skip
+PROBES = (
+    "smoke.cpp", "smoke.h", "smoke_launch.cpp", "smoke_vector.cpp", "smoke_cube.cpp", "smoke_mixed.cpp", "probe.cpp",
+    "probe_launch.cpp", "probe_vector.cpp", "probe_cube.cpp", "facts.h", "vector_facts.cpp", "cube_facts.cpp",
+    "launcher.h", "parts.h", "probe_tiling.h",
+)  # fmt: skip
 CORES = {("AIV",): "Vector", ("AIC",): "Cube", ("AIC", "AIV"): "Mixed"}
 
 MAKEFILE = """\
@@ -26,7 +31,7 @@ AIV := {aiv}
 AIC := {aic}
 KERNELS := $(AIV:%=build/%.aiv.o) $(AIC:%=build/%.aic.o) build/launch.o build/machine.o
 
-.PHONY: emulate clean
+.PHONY: emulate probe clean
 emulate: run_emulated run_kernel_emulated
 
 run_emulated: build/main.o $(KERNELS)
@@ -51,31 +56,58 @@ build/%.o: host/%.cpp
 \t@mkdir -p build
 \t$(CXX) $(FLAGS) -DDSV4C_EMULATOR -c $< -o $@
 
+# The first programs to run on a board, and here: they need no kernel of the model.
+PROBE := -Iprobe
+probe: smoke_emulated probe_emulated
+
+SMOKE := smoke smoke_launch smoke_vector.aiv smoke_cube.aic smoke_mixed.aiv smoke_mixed.aic machine
+FACTS := probe probe_launch vector_facts cube_facts probe_vector.aiv probe_cube.aic machine
+
+smoke_emulated: $(SMOKE:%=build/%.o)
+\t$(CXX) $^ -o $@
+
+probe_emulated: $(FACTS:%=build/%.o)
+\t$(CXX) $^ -o $@
+
+build/%.aiv.o: probe/%.cpp
+\t@mkdir -p build
+\t$(CXX) $(FLAGS) $(PROBE) -D$*=$*_aiv -c $< -o $@
+
+build/%.aic.o: probe/%.cpp
+\t@mkdir -p build
+\t$(CXX) $(FLAGS) $(PROBE) -D$*=$*_aic -DDSV4C_CORE_AIC -c $< -o $@
+
+build/%.o: probe/%.cpp
+\t@mkdir -p build
+\t$(CXX) $(FLAGS) $(PROBE) -DDSV4C_EMULATOR -c $< -o $@
+
 clean:
 \trm -rf build *_emulated
 """
 
 BUILD = """\
 #!/usr/bin/env bash
-# Builds ./run on a machine with CANN and an Ascend device. Source CANN's set_env.sh first.
+# Builds ./smoke, ./run_probe, ./run_kernel and ./run on a machine with CANN and an Ascend device. Source CANN's
+# set_env.sh first.
 set -euo pipefail
 cd "$(dirname "$0")"
 : "${{ASCEND_HOME_PATH:?source set_env.sh of CANN first}}"
 cp emulator/ascend/emulator/dsv4c_launch.h host/
 cmake -S host -B build_npu -DNPU_ARCH=dav-{arch} -DCMAKE_BUILD_TYPE=Release
+cmake --build build_npu -j --target smoke run_probe  # first: they tell whether the rest can work
 cmake --build build_npu -j
-cp build_npu/run build_npu/run_kernel .
-echo "built ./run and ./run_kernel; try ./run --tokens 1,2,3 --new 8"
+cp build_npu/smoke build_npu/run_probe build_npu/run_kernel build_npu/run .
+echo "built ./smoke, ./run_probe, ./run_kernel and ./run; in this order on a new board"
 """
 
 
 def write_host(folder: Path, programs: Mapping[str, Program], arch: str) -> None:
     """Everything beside the kernels that makes the folder a program."""
-    host = folder / "host"
-    host.mkdir()
-    ours = files("dsv4c.targets.ascend") / "host"
-    for name in SOURCES:
-        (host / name).write_text((ours / name).read_text())
+    host, ours = folder / "host", files("dsv4c.targets.ascend")
+    for part, names in (("host", SOURCES), ("probe", PROBES)):
+        (folder / part).mkdir()
+        for name in names:
+            (folder / part / name).write_text((ours / part / name).read_text())
     (host / "launch.cpp").write_text(_launches(programs))
     for path in emulator_files():
         to = folder / "emulator" / path
