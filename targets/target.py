@@ -44,6 +44,15 @@ class Runner(Protocol):
         """Link an entry for these dimensions over these arrays."""
 
 
+class TimedRunner(Runner, Protocol):
+    """A runner with as many cores as the machine has, which counts cycles."""
+
+    clock_mhz: int
+
+    def cycles(self) -> list[tuple[str, Mapping[str, int]]]:
+        """Each launch so far: its kernel, ``cycles`` of its longest chain, and busy cycles by the name of a pipe."""
+
+
 @dataclass(frozen=True)
 class Emitted:
     """What a target made of a module: its plan, and facts for the manifest (compiler flags, CPU features, chip)."""
@@ -81,7 +90,8 @@ class Target:
     gives the weights function for a layout that the plan asks for, ``unpack`` undoes it. ``open(folder, facts,
     threads)`` gives the runner, or a UserError when this machine cannot run it. ``pipeline`` are the passes that run
     before ``emit``, in their order. ``meanings(module, entries)`` gives what each kernel of ``emit`` computes; None
-    where kernels have no meaning apart from their text.
+    where kernels have no meaning apart from their text. ``timed(folder, facts)`` gives a runner that counts cycles;
+    None where nothing does.
     """
 
     name: str
@@ -93,6 +103,7 @@ class Target:
     pipeline: tuple[Pass, ...] = ()
     tune: Callable[[Module, tuple[str, ...], Callable[[str], None]], Mapping[str, Any]] | None = None
     meanings: Callable[[Module, tuple[str, ...]], Mapping[str, Meaning]] | None = None
+    timed: Callable[[Path, Mapping[str, Any]], TimedRunner] | None = None
 
 
 @dataclass(frozen=True)

@@ -135,3 +135,19 @@ def test_a_finding_of_the_emulator_is_a_launch_that_differs(folder: Path, tmp_pa
     make(broken)
     code, text = run(broken, "./run_emulated", "--check", "first")
     assert code == 1 and f"kernel     {path.stem}" in text and "race" in text
+
+
+@needs_compiler
+def test_cycles_by_kernel_and_pipe(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    code, text = run(folder, "./run_kernel_emulated", "linear_experts")
+    assert code == 0 and re.search(r"\n      \d+ cycles: M \d+ MTE1 \d+ MTE2 \d+ FIX \d+\n", text)
+    out = compile_model(str(V32), tmp_path / "out", target=CHIP)
+    assert main(["cycles", str(out), "--past", "9", "--json"]) == 0
+    one = json.loads(capsys.readouterr().out)
+    assert one["clock_mhz"] == 1800 and one["cycles"] == sum(k["cycles"] for k in one["kernels"])
+    assert main(["cycles", str(out), "--length", "40"]) == 0
+    table = capsys.readouterr().out
+    assert re.search(r"kernel +launches +cycles +V +M +MTE1 +MTE2 +MTE3 +FIX", table)
+    many = re.search(r"\n([\d,]+) cycles in ([\d,]+) launches, \d+ us at 1,800 MHz", table)
+    assert many and int(many[1].replace(",", "")) > one["cycles"]
+    assert main(["cycles", str(out), "--past", "100000"]) == 2

@@ -23,6 +23,7 @@ from .bisect import bisect_command, reduce_command
 from .common import echo
 from .compile import compile_command
 from .conformance import conformance_command
+from .cycles import cycles_command
 from .export import export_command
 from .inspect import inspect_command
 from .passes import opt_command, passes_command
@@ -41,7 +42,7 @@ BROKEN_PIPE = 141  # as a shell reports a process that SIGPIPE ended
     invoke_without_command=True,
     commands=[
         models_command, targets_command, ops_command, inspect_command, compile_command, run_command, verify_command,
-        vectors_command, conformance_command,
+        vectors_command, cycles_command, conformance_command,
         print_command, parse_command, export_command, passes_command, opt_command,
         bisect_command, reduce_command, tune_command,
     ],

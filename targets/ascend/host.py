@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
+from ..tile.chip import Chip
 from ..tile.physical import Program
 from .emulate import emulator_files, headers
 
@@ -50,7 +51,7 @@ build/%.aic.o: kernels/%.cpp
 
 build/machine.o: $(HEADERS)/ascend_emulator.cpp
 \t@mkdir -p build
-\t$(CXX) $(FLAGS) -O2 -c $< -o $@
+\t$(CXX) $(FLAGS) -O2 -DDSV4C_CUBE_CORES={cores} -c $< -o $@
 
 build/%.o: host/%.cpp
 \t@mkdir -p build
@@ -101,7 +102,7 @@ echo "built ./smoke, ./run_probe, ./run_kernel and ./run; in this order on a new
 """
 
 
-def write_host(folder: Path, programs: Mapping[str, Program], arch: str) -> None:
+def write_host(folder: Path, programs: Mapping[str, Program], chip: Chip) -> None:
     """Everything beside the kernels that makes the folder a program."""
     host, ours = folder / "host", files("dsv4c.targets.ascend")
     for part, names in (("host", SOURCES), ("probe", PROBES)):
@@ -114,9 +115,10 @@ def write_host(folder: Path, programs: Mapping[str, Program], arch: str) -> None
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_bytes((headers().parents[1] / path).read_bytes())
     on = {core: [n for n, p in sorted(programs.items()) if core in _cores(p)] for core in ("AIV", "AIC")}
-    text = MAKEFILE.format(arch=arch, aiv=" ".join(on["AIV"]), aic=" ".join(on["AIC"]))
+    names, cores = {core.lower(): " ".join(kernels) for core, kernels in on.items()}, chip.facts["cores"]["AIC"]
+    text = MAKEFILE.format(arch=chip.arch, cores=cores, **names)
     (folder / "Makefile").write_text(text)
-    (folder / "build.sh").write_text(BUILD.format(arch=arch))
+    (folder / "build.sh").write_text(BUILD.format(arch=chip.arch))
 
 
 def _cores(program: Program) -> tuple[str, ...]:

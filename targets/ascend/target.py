@@ -19,11 +19,12 @@ from dsv4c.passes.partition_experts import PartitionExperts
 from dsv4c.passes.registry import PASSES
 from dsv4c.plan import Plan
 
-from ..target import Emitted, Family, Meaning, Runner, Target, Tuned
+from ..target import Emitted, Family, Meaning, Runner, Target, TimedRunner, Tuned
 from ..tile.chip import chip_names, load_chip
 
 if TYPE_CHECKING:
     from ..tile.table import TileTable
+    from .runner import EmulatorRunner
 
 PACKAGE = "dsv4c.targets.ascend"
 KERNELS = "kernels"
@@ -52,7 +53,7 @@ def emit(
         (texts / f"{name}_tiling.h").write_text(text.tiling)
         program = table.kernels[name]
         (texts / f"{name}.tile").write_text(logical_text(program.logical) + "\n" + physical_text(program.physical))
-    write_host(folder, {name: table.kernels[name].physical for name in table.kernels}, table.chip.arch)
+    write_host(folder, {name: table.kernels[name].physical for name in table.kernels}, table.chip)
     facts = {
         "chip": chip_name,
         "arch": table.chip.arch,
@@ -109,12 +110,23 @@ def unpack_weight(packed: Array, form: str, stored: TensorType) -> Array:
 
 def open_runner(folder: Path, facts: Mapping[str, Any], threads: int | None) -> Runner:
     """Compile the kernels for the emulator, unless that is done, and load them."""
-    from .runner import PROFILES, EmulatorRunner
+    return _runner(folder, facts, None)
+
+
+def timed_runner(chip: str, folder: Path, facts: Mapping[str, Any]) -> TimedRunner:
+    """The same with all cores of the chip."""
+    return _runner(folder, facts, chip)
+
+
+def _runner(folder: Path, facts: Mapping[str, Any], chip: str | None) -> EmulatorRunner:
+    from .runner import GROUPS, PROFILES, EmulatorRunner
 
     known = isinstance(facts.get("workspace"), dict) and isinstance(facts.get("cores"), dict)
     if not known or str(facts.get("arch")) not in PROFILES or not (folder / KERNELS).is_dir():
         raise UserError("does not hold AscendC kernels", where=str(folder), fix="compile again")
-    return EmulatorRunner(folder / KERNELS, facts)
+    spec = load_chip(PACKAGE, chip).facts if chip else None
+    groups, clock = (spec["cores"]["AIC"], spec["clock_mhz"]["value"]) if spec else (GROUPS, 0)
+    return EmulatorRunner(folder / KERNELS, facts, groups, clock)
 
 
 def make(chip: str) -> Target:
@@ -129,6 +141,7 @@ def make(chip: str) -> Target:
         open=open_runner,
         pipeline=PIPELINE,
         meanings=lambda module, entries: meanings(chip, module, entries),
+        timed=lambda folder, facts: timed_runner(chip, folder, facts),
     )
 
 

@@ -51,6 +51,21 @@ std::vector<Bytes> launched(const Case& c, aclrtStream stream) {
     return found;
 }
 
+#ifdef DSV4C_EMULATOR
+extern "C" const char* dsv4c_emu_cycles();
+
+// The last launch by the documented rates: its longest chain, and busy cycles of each pipe of the busiest core.
+void show_cycles() {
+    const Json all = JsonReader(dsv4c_emu_cycles()).read();
+    const Json& launch = all.list.back();
+    std::printf("      %.0f cycles:", launch.at("cycles").number);
+    for (const char* pipe : {"V", "M", "MTE1", "MTE2", "MTE3", "FIX"}) {
+        if (const double busy = launch.at(pipe).number; busy > 0) std::printf(" %s %.0f", pipe, busy);
+    }
+    std::printf("\n");
+}
+#endif
+
 std::string sizes_of(const Case& c) {
     std::string out;
     for (const auto& [name, n] : c.sizes) out += (out.empty() ? "" : " ") + name + "=" + std::to_string(n);
@@ -63,6 +78,9 @@ bool run_case(const std::filesystem::path& folder, aclrtStream stream) {
         const Verdict verdict = compare(c, launched(c, stream));
         std::printf("%s  %-36s %-24s worst %.1e\n%s", verdict.good ? "PASS" : "FAIL", c.kernel.c_str(), sizes_of(c).c_str(), verdict.worst,
                     verdict.text.c_str());
+#ifdef DSV4C_EMULATOR
+        show_cycles();
+#endif
         return verdict.good;
     } catch (const std::exception& error) {
         std::printf("FAIL  %-36s %-24s\n  %s\n", c.kernel.c_str(), sizes_of(c).c_str(), error.what());
