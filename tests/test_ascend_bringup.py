@@ -151,3 +151,31 @@ def test_cycles_by_kernel_and_pipe(folder: Path, tmp_path: Path, capsys: pytest.
     many = re.search(r"\n([\d,]+) cycles in ([\d,]+) launches, \d+ us at 1,800 MHz", table)
     assert many and int(many[1].replace(",", "")) > one["cycles"]
     assert main(["cycles", str(out), "--past", "100000"]) == 2
+
+
+@needs_compiler
+def test_profile_shows_the_estimate_and_the_command(folder: Path):
+    found = subprocess.run(["./profile.sh", "rms_norm", "1"], cwd=folder, capture_output=True, text=True)
+    if shutil.which("msprof") is None:
+        assert found.returncode == 1 and "msprof not found" in found.stderr
+    assert "at 1800 MHz" in found.stdout and " cycles: V " in found.stdout and "aiv_vec_time(us)" in found.stdout
+    assert re.search(r"\+ msprof op --output=profile ./run_kernel --case \S+/rms_norm_\w+/1\n", found.stdout)
+    found = subprocess.run(["./profile.sh", "--simulator", "swiglu"], cwd=folder, capture_output=True, text=True)
+    assert "msprof op simulator --soc-version=Ascend910B3 --output=profile" in found.stdout
+    assert subprocess.run(["./profile.sh", "nosuch"], cwd=folder, capture_output=True).returncode == 2
+    usage = subprocess.run(["./profile.sh"], cwd=folder, capture_output=True, text=True)
+    assert usage.returncode == 2 and usage.stderr.startswith("Profiles one stored case")
+
+
+@needs_compiler
+def test_debug_builds_print_and_compute_the_same(folder: Path, tmp_path: Path):
+    debug = shutil.copytree(folder, tmp_path / "out")
+    assert [p.name for p in (debug / "kernels").glob("*.cpp") if "DSV4C_TASK(" not in p.read_text()] == []
+    name, text = kernel(debug, "rms_norm").stem, (debug / "Makefile").read_text()
+    text = re.sub(r"(?m)^AIV := .*$", f"AIV := {name}", re.sub(r"(?m)^AIC := .*$", "AIC :=", text))
+    (debug / "Makefile").write_text(text)  # one kernel is enough
+    make(debug, "debug")
+    code, text = run(debug, "./run_kernel_debug", name)
+    assert code == 0 and "2 of 2 cases pass" in text
+    assert text.startswith(f"{name}: AIV 0 begins task 0\n    AIV 0 stores 48 x 24 at y[0]\nPASS")
+    assert "begins task" not in run(debug, "./run_kernel_emulated", name)[1]

@@ -27,34 +27,40 @@ MAKEFILE = """\
 # make emulate: this model on the host's CPU, its kernels unchanged, without Python. Needs g++ (or clang++) with C++17.
 CXX ?= g++
 HEADERS := emulator/ascend/emulator
-FLAGS := -std=c++17 -O1 -D__NPU_ARCH__={arch} -I$(HEADERS) -Ihost -Ikernels
+BUILD := build
+END := _emulated
+FLAGS := -std=c++17 -O1 -D__NPU_ARCH__={arch} -I$(HEADERS) -Ihost -Ikernels $(DEBUG)
 AIV := {aiv}
 AIC := {aic}
-KERNELS := $(AIV:%=build/%.aiv.o) $(AIC:%=build/%.aic.o) build/launch.o build/machine.o
+KERNELS := $(AIV:%=$(BUILD)/%.aiv.o) $(AIC:%=$(BUILD)/%.aic.o) $(BUILD)/launch.o $(BUILD)/machine.o
 
-.PHONY: emulate probe clean
-emulate: run_emulated run_kernel_emulated
+.PHONY: emulate debug probe clean
+emulate: run$(END) run_kernel$(END)
 
-run_emulated: build/main.o $(KERNELS)
+# run_debug and run_kernel_debug, whose kernels print what they do.
+debug:
+\t$(MAKE) BUILD=build_debug END=_debug DEBUG=-DDSV4C_DEBUG emulate
+
+run$(END): $(BUILD)/main.o $(KERNELS)
 \t$(CXX) $^ -o $@
 
-run_kernel_emulated: build/run_kernel.o $(KERNELS)
+run_kernel$(END): $(BUILD)/run_kernel.o $(KERNELS)
 \t$(CXX) $^ -o $@
 
-build/%.aiv.o: kernels/%.cpp
-\t@mkdir -p build
+$(BUILD)/%.aiv.o: kernels/%.cpp
+\t@mkdir -p $(BUILD)
 \t$(CXX) $(FLAGS) -D$*=$*_aiv -c $< -o $@
 
-build/%.aic.o: kernels/%.cpp
-\t@mkdir -p build
+$(BUILD)/%.aic.o: kernels/%.cpp
+\t@mkdir -p $(BUILD)
 \t$(CXX) $(FLAGS) -D$*=$*_aic -DDSV4C_CORE_AIC -c $< -o $@
 
-build/machine.o: $(HEADERS)/ascend_emulator.cpp
-\t@mkdir -p build
+$(BUILD)/machine.o: $(HEADERS)/ascend_emulator.cpp
+\t@mkdir -p $(BUILD)
 \t$(CXX) $(FLAGS) -O2 -DDSV4C_CUBE_CORES={cores} -c $< -o $@
 
-build/%.o: host/%.cpp
-\t@mkdir -p build
+$(BUILD)/%.o: host/%.cpp
+\t@mkdir -p $(BUILD)
 \t$(CXX) $(FLAGS) -DDSV4C_EMULATOR -c $< -o $@
 
 # The first programs to run on a board, and here: they need no kernel of the model.
@@ -64,26 +70,26 @@ probe: smoke_emulated probe_emulated
 SMOKE := smoke smoke_launch smoke_vector.aiv smoke_cube.aic smoke_mixed.aiv smoke_mixed.aic machine
 FACTS := probe probe_launch vector_facts cube_facts probe_vector.aiv probe_cube.aic machine
 
-smoke_emulated: $(SMOKE:%=build/%.o)
+smoke_emulated: $(SMOKE:%=$(BUILD)/%.o)
 \t$(CXX) $^ -o $@
 
-probe_emulated: $(FACTS:%=build/%.o)
+probe_emulated: $(FACTS:%=$(BUILD)/%.o)
 \t$(CXX) $^ -o $@
 
-build/%.aiv.o: probe/%.cpp
-\t@mkdir -p build
+$(BUILD)/%.aiv.o: probe/%.cpp
+\t@mkdir -p $(BUILD)
 \t$(CXX) $(FLAGS) $(PROBE) -D$*=$*_aiv -c $< -o $@
 
-build/%.aic.o: probe/%.cpp
-\t@mkdir -p build
+$(BUILD)/%.aic.o: probe/%.cpp
+\t@mkdir -p $(BUILD)
 \t$(CXX) $(FLAGS) $(PROBE) -D$*=$*_aic -DDSV4C_CORE_AIC -c $< -o $@
 
-build/%.o: probe/%.cpp
-\t@mkdir -p build
+$(BUILD)/%.o: probe/%.cpp
+\t@mkdir -p $(BUILD)
 \t$(CXX) $(FLAGS) $(PROBE) -DDSV4C_EMULATOR -c $< -o $@
 
 clean:
-\trm -rf build *_emulated
+\trm -rf build build_debug *_emulated run_debug run_kernel_debug
 """
 
 BUILD = """\
@@ -93,7 +99,14 @@ BUILD = """\
 set -euo pipefail
 cd "$(dirname "$0")"
 : "${{ASCEND_HOME_PATH:?source set_env.sh of CANN first}}"
-cp emulator/ascend/emulator/dsv4c_launch.h host/
+cp emulator/ascend/emulator/dsv4c_launch.h emulator/ascend/emulator/dsv4c_debug.h host/
+if [ "${{1:-}}" = --debug ]; then  # run_debug and run_kernel_debug, whose kernels print what they do
+    cmake -S host -B build_npu_debug -DNPU_ARCH=dav-{arch} -DCMAKE_BUILD_TYPE=Release -DDSV4C_DEBUG=ON
+    cmake --build build_npu_debug -j --target run_kernel run
+    cp build_npu_debug/run_kernel run_kernel_debug
+    cp build_npu_debug/run run_debug
+    exit
+fi
 cmake -S host -B build_npu -DNPU_ARCH=dav-{arch} -DCMAKE_BUILD_TYPE=Release
 cmake --build build_npu -j --target smoke run_probe  # first: they tell whether the rest can work
 cmake --build build_npu -j
@@ -115,10 +128,14 @@ def write_host(folder: Path, programs: Mapping[str, Program], chip: Chip) -> Non
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_bytes((headers().parents[1] / path).read_bytes())
     on = {core: [n for n, p in sorted(programs.items()) if core in _cores(p)] for core in ("AIV", "AIC")}
-    names, cores = {core.lower(): " ".join(kernels) for core, kernels in on.items()}, chip.facts["cores"]["AIC"]
-    text = MAKEFILE.format(arch=chip.arch, cores=cores, **names)
+    lists = {core.lower(): " ".join(kernels) for core, kernels in on.items()}
+    text = MAKEFILE.format(arch=chip.arch, cores=chip.facts["cores"]["AIC"], **lists)
     (folder / "Makefile").write_text(text)
     (folder / "build.sh").write_text(BUILD.format(arch=chip.arch))
+    profile, clock = (ours / "host/profile.sh").read_text(), str(chip.facts["clock_mhz"]["value"])
+    (folder / "profile.sh").write_text(profile.replace("@SOC@", chip.facts["soc"]).replace("@MHZ@", clock))
+    for script in ("build.sh", "profile.sh"):
+        (folder / script).chmod(0o755)
 
 
 def _cores(program: Program) -> tuple[str, ...]:

@@ -3,4 +3,6 @@
 
 #define DSV4C_EMULATOR 1
 
+#include "api/print.h"
 #include "api/sort.h"
+#include "dsv4c_debug.h"
