@@ -72,11 +72,13 @@ class Tuned:
 @dataclass(frozen=True)
 class Meaning:
     """What a kernel computes: its tensors, each a name and a role (``in``, ``out``, ``inout``), its sizes by name, and
-    ``run(arrays, sizes)``, which executes it with numpy and writes outputs in place.
+    ``run(arrays, sizes)``, which executes it with numpy and writes outputs in place. ``shapes(sizes)`` are dtype and
+    shape of the tensors.
     """
 
     tensors: tuple[tuple[str, str], ...]
     sizes: tuple[str, ...]
+    shapes: Callable[[Mapping[str, int]], list[tuple[str, tuple[int, ...]]]]
     run: Callable[[Mapping[str, Array], Mapping[str, int]], None]
 
 

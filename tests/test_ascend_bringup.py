@@ -66,6 +66,18 @@ def test_a_model_without_weights_has_small_cases(tmp_path: Path, capsys: pytest.
     assert read_vectors(out) is None  # the whole model has none
 
 
+def test_kernels_of_functions_that_are_too_large_get_drawn_operands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    out = compile_model(str(V32), tmp_path / "out", target=CHIP, weights=False, dtype="bf16")
+    monkeypatch.setattr(bringup, "LARGEST", 0)
+    rows = {row.kernel: row for row in write_bringup(out, 1 << 20).kernels}
+    assert {row.why for row in rows.values()} == {"", "its functions are too large, and integers cannot be drawn"}
+    assert sum(row.cases for row in rows.values()) > 20
+    case = min((out / "vectors/kernels").glob("rms_norm*/0"))
+    assert json.loads((case / "case.json").read_text())["sizes"] == [["M", 5]]
+    after = np.load(case / "y.after.npy")
+    assert after.dtype == np.uint16 and after.shape[0] == 5 and after.any()
+
+
 def test_too_large_a_case_is_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = compile_model(str(V32), tmp_path / "out", target=CHIP)
     assert write_bringup(out, 3000).kernels[0].why == "its smallest launch has 0 MiB"

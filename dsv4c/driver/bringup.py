@@ -5,7 +5,7 @@
 what the kernels mean (``Target.meanings``), not by any kernel.
 
 A model too large for a trace, or without weights, has its functions executed one by one on the operands that ``dsv4c
-verify`` draws.
+verify`` draws, and kernels that none of them launches on numbers of their own.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from dsv4c.ir.core import Module
 from dsv4c.ir.interp import tree
 from dsv4c.targets.target import Meaning, find_target
 
+from .drawn import drawn_bytes, drawn_launch
 from .interpreted import InterpretedRunner
 from .kernels import Kernels
 from .operands import Draw, WeightStore
@@ -72,6 +73,7 @@ def write_bringup(folder: Path, largest: int = LARGEST_CASE) -> Vectors:
         store = WeightStore(artefact, target, module)
         kernels = Kernels(module, artefact.plan, InterpretedRunner(meanings, cases.see), store)
         _each_function(artefact, module, kernels, store)
+        _others(meanings, cases)
         return Vectors(tuple(_rows(meanings, cases)), 0, 0)
     with TraceWriter(folder / FOLDER / TRACE, TOLERANCE[artefact.manifest["model"]["dtype"]]) as trace:
         trace_model(artefact, meanings, cases, trace, *stored[:2])
@@ -80,10 +82,24 @@ def write_bringup(folder: Path, largest: int = LARGEST_CASE) -> Vectors:
 
 def _rows(meanings: Mapping[str, Meaning], cases: CaseWriter) -> Iterator[Written]:
     for name in meanings:
-        why = "" if cases.count(name) else "no launch was executed"
+        why = ""
+        if not cases.count(name):
+            why = "its functions are too large, and integers cannot be drawn"
         if not cases.count(name) and name in cases.too_large:
             why = f"its smallest launch has {cases.too_large[name] / 2**20:.0f} MiB"
         yield Written(name, cases.count(name), cases.nbytes.get(name, 0), why)
+
+
+def _others(meanings: Mapping[str, Meaning], cases: CaseWriter) -> None:
+    """A launch on drawn numbers for each kernel that no function has launched, where that is possible."""
+    for name, meaning in meanings.items():
+        nbytes = drawn_bytes(meaning)
+        if cases.count(name) or not nbytes:
+            continue
+        if nbytes > cases.largest:
+            cases.too_large[name] = min(nbytes, cases.too_large.get(name, nbytes))
+        else:
+            cases.see(drawn_launch(name, meaning))
 
 
 def _each_function(artefact: Artefact, module: Module, kernels: Kernels, store: WeightStore) -> None:

@@ -27,7 +27,7 @@ class CaseWriter:
     """Stores the first launches of every kernel that differ in their sizes, unless they are too large."""
 
     def __init__(self, folder: Path, largest: int) -> None:
-        self._folder, self._largest = folder, largest
+        self._folder, self.largest = folder, largest
         self._seen: dict[str, set[tuple[int, ...]]] = {}
         self.nbytes: dict[str, int] = {}  # of the cases of a kernel
         self.too_large: dict[str, int] = {}  # the smallest launch of a kernel that was left out
@@ -43,7 +43,7 @@ class CaseWriter:
         if len(known) >= MOST or sizes in known:
             return
         nbytes = sum(a.nbytes for arrays in (launch.before, launch.after) for a in arrays.values())
-        if nbytes > self._largest:
+        if nbytes > self.largest:
             self.too_large[kernel] = min(nbytes, self.too_large.get(kernel, nbytes))
             return
         _write_case(self._folder / kernel / str(len(known)), launch)

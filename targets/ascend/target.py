@@ -78,14 +78,15 @@ def _lowered(
 
 def meanings(chip_name: str, module: Module, entries: tuple[str, ...]) -> Mapping[str, Meaning]:
     """The logical tile program behind each kernel of a module, as something numpy executes."""
-    from ..tile.interpret import run
+    from ..tile.interpret import run, shapes
     from ..tile.table import TileTable
 
     table = TileTable(load_chip(PACKAGE, chip_name))
     _lowered(module, entries, table)
+    programs = {name: kernel.logical for name, kernel in sorted(table.kernels.items())}
     return {
-        name: Meaning(tuple((t.name, t.role) for t in k.logical.tensors), k.physical.sizes, partial(run, k.logical))
-        for name, k in sorted(table.kernels.items())
+        name: Meaning(tuple((t.name, t.role) for t in p.tensors), p.sizes, partial(shapes, p), partial(run, p))
+        for name, p in programs.items()
     }
 
 
