@@ -18,8 +18,8 @@ SOURCES = (
 )  # fmt: skip
 PROBES = (
     "smoke.cpp", "smoke.h", "smoke_launch.cpp", "smoke_vector.cpp", "smoke_cube.cpp", "smoke_mixed.cpp", "probe.cpp",
-    "probe_launch.cpp", "probe_vector.cpp", "probe_cube.cpp", "facts.h", "vector_facts.cpp", "cube_facts.cpp",
-    "launcher.h", "parts.h", "probe_tiling.h",
+    "probe_launch.cpp", "probe_vector.cpp", "probe_cube.cpp", "facts.h", "vector_facts.h", "vector_facts.cpp",
+    "data_facts.cpp", "cube_facts.cpp", "launcher.h", "parts.h", "probe_tiling.h",
 )  # fmt: skip
 CORES = {("AIV",): "Vector", ("AIC",): "Cube", ("AIC", "AIV"): "Mixed"}
 
@@ -68,7 +68,7 @@ PROBE := -Iprobe
 probe: smoke_emulated probe_emulated
 
 SMOKE := smoke smoke_launch smoke_vector.aiv smoke_cube.aic smoke_mixed.aiv smoke_mixed.aic machine
-FACTS := probe probe_launch vector_facts cube_facts probe_vector.aiv probe_cube.aic machine
+FACTS := probe probe_launch vector_facts data_facts cube_facts probe_vector.aiv probe_cube.aic machine
 
 smoke_emulated: $(SMOKE:%=$(BUILD)/%.o)
 \t$(CXX) $^ -o $@

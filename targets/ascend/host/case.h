@@ -40,13 +40,15 @@ struct Case {
         std::string list, numbers;
         for (size_t i = 0; i < tensors.size(); i++) {
             const Tensor& t = tensors[i];
-            std::string line = quoted("name", t.name) + ", " + quoted("role", t.role) + ", " + quoted("dtype", t.dtype) +
-                               ", \"shape\": " + list_text(t.shape);
+            std::string line = quoted("name", t.name) + ", " + quoted("role", t.role) + ", " +
+                               quoted("dtype", t.dtype) + ", \"shape\": " + list_text(t.shape);
             if (t.read()) line += ", " + stored(folder, "before", t, before[i]);
-            if (t.written()) line += ", " + stored(folder, "after", t, after[i]) + ", " + stored(folder, "found", t, found[i]);
+            if (t.written())
+                line += ", " + stored(folder, "after", t, after[i]) + ", " + stored(folder, "found", t, found[i]);
             list += (i ? ",\n  {" : "\n  {") + line + "}";
         }
-        for (const auto& [name, n] : sizes) numbers += (numbers.empty() ? "[\"" : ", [\"") + name + "\", " + std::to_string(n) + "]";
+        for (const auto& [name, n] : sizes)
+            numbers += (numbers.empty() ? "[\"" : ", [\"") + name + "\", " + std::to_string(n) + "]";
         std::string bounds;
         for (const auto& [dtype, value] : tolerance.fields) {
             char text[64];
@@ -54,8 +56,8 @@ struct Case {
             bounds += text;
         }
         std::ofstream file(folder / "case.json");
-        file << "{" << quoted("kernel", kernel) << ", " << quoted("where", where) << ",\n \"sizes\": [" << numbers << "],\n \"tensors\": ["
-             << list << "],\n \"tolerance\": {" << bounds << "}}\n";
+        file << "{" << quoted("kernel", kernel) << ", " << quoted("where", where) << ",\n \"sizes\": [" << numbers
+             << "],\n \"tensors\": [" << list << "],\n \"tolerance\": {" << bounds << "}}\n";
     }
 
     double bound(const Tensor& t) const {
@@ -66,11 +68,15 @@ struct Case {
 private:
     Bytes read(size_t i, const std::filesystem::path& path) const {
         Bytes out = read_npy(path);
-        if (static_cast<int64_t>(out.size()) != tensors[i].bytes()) throw std::runtime_error(path.string() + ": not as large as case.json says");
+        if (static_cast<int64_t>(out.size()) != tensors[i].bytes())
+            throw std::runtime_error(path.string() + ": not as large as case.json says");
         return out;
     }
-    static std::string quoted(const std::string& key, const std::string& value) { return "\"" + key + "\": \"" + value + "\""; }
-    static std::string stored(const std::filesystem::path& folder, const std::string& key, const Tensor& t, const Bytes& data) {
+    static std::string quoted(const std::string& key, const std::string& value) {
+        return "\"" + key + "\": \"" + value + "\"";
+    }
+    static std::string stored(const std::filesystem::path& folder, const std::string& key, const Tensor& t,
+                              const Bytes& data) {
         const std::string name = t.name + "." + key + ".npy";
         write_npy(folder / name, t, data);
         return quoted(key, name);
@@ -97,9 +103,10 @@ inline Verdict compare(const Case& c, const std::vector<Bytes>& found) {
         std::snprintf(text, sizeof text,
                       "  tensor     %s, %s %s\n  element    %s: expected %.9g, found %.9g\n"
                       "  worst      %.2g of the largest of its row, tolerance %.2g; %lld of %lld elements are off\n",
-                      t.name.c_str(), t.dtype.c_str(), list_text(t.shape).c_str(), list_text(index_in(t, d.first)).c_str(),
-                      element(c.after[i], t.dtype, d.first), element(found[i], t.dtype, d.first), d.worst, c.bound(t),
-                      static_cast<long long>(d.wrong), static_cast<long long>(t.count()));
+                      t.name.c_str(), t.dtype.c_str(), list_text(t.shape).c_str(),
+                      list_text(index_in(t, d.first)).c_str(), element(c.after[i], t.dtype, d.first),
+                      element(found[i], t.dtype, d.first), d.worst, c.bound(t), static_cast<long long>(d.wrong),
+                      static_cast<long long>(t.count()));
         out.text += text;
     }
     return out;

@@ -14,14 +14,15 @@ public:
     Checker(const std::filesystem::path& folder, bool keep_going) : folder_(folder), keep_going_(keep_going) {
         const std::filesystem::path trace = folder / "vectors/trace";
         if (!std::filesystem::exists(trace / "trace.json")) {
-            throw std::runtime_error("there is no " + trace.string() + "; make it with `dsv4c vectors` where dsv4c is installed");
+            throw std::runtime_error("there is no " + trace.string() +
+                                     "; make it with `dsv4c vectors` where dsv4c is installed");
         }
         json_ = read_json(trace / "trace.json");
         data_.open(trace / "trace.bin", std::ios::binary);
     }
 
-    // Logits of the first step, from kernels alone, beside those of the reference. In narrow dtypes one rounding can turn
-    // a choice of experts or entries, so that only f32 has a bound.
+    // Logits of the first step, from kernels alone, beside those of the reference. In narrow dtypes one rounding can
+    // turn a choice of experts or entries, so that only f32 has a bound.
     bool logits(const Bytes& found, const std::string& dtype) const {
         const Json& run = runs().front();
         const Bytes want = read_npy(folder_ / "vectors/logits.npy");
@@ -32,12 +33,15 @@ public:
         int64_t near = 0, count = 0;
         for (int64_t i = 0; i < batch * length; i++) {
             if (i % length >= run.at("new").list[i / length].integer()) continue;  // padding
-            const auto part = [&](const Bytes& all) { return Bytes(all.begin() + i * vocab * 4, all.begin() + (i + 1) * vocab * 4); };
+            const auto part = [&](const Bytes& all) {
+                return Bytes(all.begin() + i * vocab * 4, all.begin() + (i + 1) * vocab * 4);
+            };
             const Bytes a = part(found), b = part(want);
             near += dtype == "f32" ? difference(a, b, row, bound).first < 0 : distance(a, b, vocab) <= bound;
             count++;
         }
-        std::printf("logits of %lld of %lld positions are within %.1e of the reference%s\n", static_cast<long long>(near), static_cast<long long>(count), bound,
+        std::printf("logits of %lld of %lld positions are within %.1e of the reference%s\n",
+                    static_cast<long long>(near), static_cast<long long>(count), bound,
                     dtype == "f32" ? "" : " in relative L2 (in narrow dtypes a choice may turn on one rounding)");
         return near == count || dtype != "f32";
     }
@@ -46,11 +50,13 @@ public:
     bool good() const { return wrong_.empty(); }
 
     // Launches by `go` and compares. False where the check is over.
-    bool launch(const Json& run, size_t number, const Kernel& kernel, const std::vector<uint8_t*>& arguments, const std::function<void()>& go) {
+    bool launch(const Json& run, size_t number, const Kernel& kernel, const std::vector<uint8_t*>& arguments,
+                const std::function<void()>& go) {
         const Json& expected = run.at("launches").list.at(number);
         Case c(expected, json_.at("tolerance"));
         if (c.kernel != kernel.name || static_cast<int>(c.tensors.size()) != kernel.tensors) {
-            throw std::runtime_error("launch " + std::to_string(number) + " is " + kernel.name + ", the trace has " + c.kernel + "; run dsv4c vectors again");
+            throw std::runtime_error("launch " + std::to_string(number) + " is " + kernel.name + ", the trace has " +
+                                     c.kernel + "; run dsv4c vectors again");
         }
         std::vector<Bytes> found(c.tensors.size());
         for (size_t i = 0; i < c.tensors.size(); i++) {
@@ -101,12 +107,14 @@ private:
     Bytes stored(int64_t offset, int64_t bytes) {
         Bytes out(bytes);
         data_.seekg(offset);
-        if (!data_.read(reinterpret_cast<char*>(out.data()), bytes)) throw std::runtime_error("vectors/trace/trace.bin ends early");
+        if (!data_.read(reinterpret_cast<char*>(out.data()), bytes))
+            throw std::runtime_error("vectors/trace/trace.bin ends early");
         return out;
     }
 
     // A kernel is reported once.
-    void report(const Json& run, size_t number, Case& c, const std::vector<uint8_t*>& arguments, const std::vector<Bytes>& found, const Verdict& verdict) {
+    void report(const Json& run, size_t number, Case& c, const std::vector<uint8_t*>& arguments,
+                const std::vector<Bytes>& found, const Verdict& verdict) {
         if (!wrong_.insert(c.kernel).second) return;
         std::filesystem::path to = folder_ / "mismatch";
         if (keep_going_) to /= c.kernel;
@@ -117,8 +125,11 @@ private:
         c.save(to, found);
         std::string sizes;
         for (const auto& [name, n] : c.sizes) sizes += (sizes.empty() ? "" : ", ") + name + " = " + std::to_string(n);
-        std::printf("launch %zu of %s differs\n  kernel     %s (kernels/%s.cpp), %s\n  place      %s\n%s  stored     %s, for run_kernel --case\n", number,
-                    run.at("entry").text.c_str(), c.kernel.c_str(), c.kernel.c_str(), sizes.c_str(), c.where.c_str(), verdict.text.c_str(), to.string().c_str());
+        std::printf(
+            "launch %zu of %s differs\n  kernel     %s (kernels/%s.cpp), %s\n  place      %s\n%s  stored     %s, for "
+            "run_kernel --case\n",
+            number, run.at("entry").text.c_str(), c.kernel.c_str(), c.kernel.c_str(), sizes.c_str(), c.where.c_str(),
+            verdict.text.c_str(), to.string().c_str());
     }
 
     std::filesystem::path folder_;

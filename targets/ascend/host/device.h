@@ -14,7 +14,8 @@ inline std::string recent_message() {
 }
 
 inline void check(aclError error, const char* what) {
-    if (error != ACL_SUCCESS) throw std::runtime_error(std::string(what) + ": " + std::to_string(error) + " " + recent_message());
+    if (error != ACL_SUCCESS)
+        throw std::runtime_error(std::string(what) + ": " + std::to_string(error) + " " + recent_message());
 }
 
 // Under the emulator launches succeed and leave their findings here.
@@ -36,8 +37,12 @@ public:
     }
     uint8_t* at(int64_t offset) const { return static_cast<uint8_t*>(data_) + offset; }
     int64_t bytes() const { return bytes_; }
-    void upload(const void* from, int64_t n) { check(aclrtMemcpy(data_, bytes_, from, n, ACL_MEMCPY_HOST_TO_DEVICE), "to the device"); }
-    void download(void* to, int64_t n) const { check(aclrtMemcpy(to, n, data_, n, ACL_MEMCPY_DEVICE_TO_HOST), "from the device"); }
+    void upload(const void* from, int64_t n) {
+        check(aclrtMemcpy(data_, bytes_, from, n, ACL_MEMCPY_HOST_TO_DEVICE), "to the device");
+    }
+    void download(void* to, int64_t n) const {
+        check(aclrtMemcpy(to, n, data_, n, ACL_MEMCPY_DEVICE_TO_HOST), "from the device");
+    }
     void clear() { check(aclrtMemset(data_, bytes_, 0, bytes_), "aclrtMemset"); }
 
 private:

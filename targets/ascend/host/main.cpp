@@ -37,7 +37,8 @@ public:
     std::vector<int32_t> generate(const std::vector<int32_t>& prompt, int64_t count) {
         const int64_t capacity = static_cast<int64_t>(prompt.size()) + count;
         if (prompt.empty() || count < 1) throw std::runtime_error("give at least one token, and ask for at least one");
-        if (capacity > manifest_.at("model").at("max_context").integer()) throw std::runtime_error("longer than the context");
+        if (capacity > manifest_.at("model").at("max_context").integer())
+            throw std::runtime_error("longer than the context");
         clear_state({{"B", 1}, {"T", capacity}});
         std::vector<int32_t> out;
         int64_t past = 0;
@@ -57,9 +58,11 @@ public:
         Checker checker(folder_, keep_going);
         for (const Json& run : checker.runs()) {
             prepare(run, &run == &checker.runs().front());
-            if (calls_.size() != run.at("launches").list.size()) throw std::runtime_error("the trace has another number of launches; run dsv4c vectors again");
+            if (calls_.size() != run.at("launches").list.size())
+                throw std::runtime_error("the trace has another number of launches; run dsv4c vectors again");
             for (size_t i = 0; i < calls_.size(); i++) {
-                if (!checker.launch(run, i, *calls_[i].kernel, calls_[i].arguments, [&] { launch(calls_[i]); })) return false;
+                if (!checker.launch(run, i, *calls_[i].kernel, calls_[i].arguments, [&] { launch(calls_[i]); }))
+                    return false;
             }
         }
         checker.summary();
@@ -215,7 +218,8 @@ int run(int argc, char** argv) {
             count = std::stoll(argv[i + 1]);
         } else if (option == "--check") {
             check_mode = argv[i + 1];
-            if (check_mode != "first" && check_mode != "all") throw std::runtime_error("use --check first or --check all");
+            if (check_mode != "first" && check_mode != "all")
+                throw std::runtime_error("use --check first or --check all");
         } else if (option == "--folder") {
             folder = argv[i + 1];
         } else {

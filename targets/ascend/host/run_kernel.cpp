@@ -19,9 +19,12 @@ const Kernel& kernel_of(const std::string& name) {
 // Outputs of the case's kernel for its inputs; what is only written starts as zeros.
 std::vector<Bytes> launched(const Case& c, aclrtStream stream) {
     const Kernel& kernel = kernel_of(c.kernel);
-    if (static_cast<int>(c.tensors.size()) != kernel.tensors) throw std::runtime_error(c.kernel + ": the case is of another kernel");
+    if (static_cast<int>(c.tensors.size()) != kernel.tensors)
+        throw std::runtime_error(c.kernel + ": the case is of another kernel");
     int64_t cores = 0;
-    check(aclrtGetDeviceInfo(0, kernel.core == Core::Vector ? ACL_DEV_ATTR_VECTOR_CORE_NUM : ACL_DEV_ATTR_CUBE_CORE_NUM, &cores), "cores");
+    check(aclrtGetDeviceInfo(0, kernel.core == Core::Vector ? ACL_DEV_ATTR_VECTOR_CORE_NUM : ACL_DEV_ATTR_CUBE_CORE_NUM,
+                             &cores),
+          "cores");
     std::vector<Block> blocks;
     for (size_t i = 0; i < c.tensors.size(); i++) {
         blocks.emplace_back(c.tensors[i].bytes());
@@ -76,8 +79,8 @@ bool run_case(const std::filesystem::path& folder, aclrtStream stream) {
     const Case c = Case::load(folder);
     try {
         const Verdict verdict = compare(c, launched(c, stream));
-        std::printf("%s  %-36s %-24s worst %.1e\n%s", verdict.good ? "PASS" : "FAIL", c.kernel.c_str(), sizes_of(c).c_str(), verdict.worst,
-                    verdict.text.c_str());
+        std::printf("%s  %-36s %-24s worst %.1e\n%s", verdict.good ? "PASS" : "FAIL", c.kernel.c_str(),
+                    sizes_of(c).c_str(), verdict.worst, verdict.text.c_str());
 #ifdef DSV4C_EMULATOR
         show_cycles();
 #endif
@@ -92,7 +95,8 @@ bool run_case(const std::filesystem::path& folder, aclrtStream stream) {
 std::set<std::filesystem::path> cases_of(const std::filesystem::path& vectors, const std::string& begin) {
     std::set<std::filesystem::path> out;
     if (!std::filesystem::is_directory(vectors)) {
-        throw std::runtime_error("there is no " + vectors.string() + "; make it with `dsv4c vectors` where dsv4c is installed");
+        throw std::runtime_error("there is no " + vectors.string() +
+                                 "; make it with `dsv4c vectors` where dsv4c is installed");
     }
     for (const auto& kernel : std::filesystem::directory_iterator(vectors)) {
         if (begin != "all" && kernel.path().filename().string().rfind(begin, 0) != 0) continue;
@@ -112,7 +116,8 @@ int run(int argc, char** argv) {
         return 0;
     }
     const bool given = argc == 3 && std::string(argv[1]) == "--case";
-    if (!given && argc != 2) throw std::runtime_error("use run_kernel NAME, run_kernel all or run_kernel --case FOLDER");
+    if (!given && argc != 2)
+        throw std::runtime_error("use run_kernel NAME, run_kernel all or run_kernel --case FOLDER");
     check(aclInit(nullptr), "aclInit");
     check(aclrtSetDevice(0), "aclrtSetDevice");
     aclrtStream stream = nullptr;

@@ -14,7 +14,10 @@ struct Tensor {
     std::vector<int64_t> shape;
 
     Tensor(std::string its_name, std::string its_role, std::string its_dtype, std::vector<int64_t> its_shape)
-        : name(std::move(its_name)), role(std::move(its_role)), dtype(std::move(its_dtype)), shape(std::move(its_shape)) {}
+        : name(std::move(its_name)),
+          role(std::move(its_role)),
+          dtype(std::move(its_dtype)),
+          shape(std::move(its_shape)) {}
     explicit Tensor(const Json& json)
         : name(json.at("name").text), role(json.at("role").text), dtype(json.at("dtype").text) {
         for (const Json& each : json.at("shape").list) shape.push_back(each.integer());
@@ -114,7 +117,8 @@ inline std::vector<int64_t> index_in(const Tensor& t, int64_t flat) {
 inline Bytes read_npy(const std::filesystem::path& path) {
     std::ifstream file(path, std::ios::binary);
     char head[10];
-    if (!file.read(head, 10) || std::memcmp(head, "\x93NUMPY\x01", 7) != 0) throw std::runtime_error(path.string() + ": no .npy file of version 1");
+    if (!file.read(head, 10) || std::memcmp(head, "\x93NUMPY\x01", 7) != 0)
+        throw std::runtime_error(path.string() + ": no .npy file of version 1");
     const int length = static_cast<uint8_t>(head[8]) + 256 * static_cast<uint8_t>(head[9]);
     file.seekg(10 + length);
     return Bytes(std::istreambuf_iterator<char>(file), {});
@@ -122,8 +126,9 @@ inline Bytes read_npy(const std::filesystem::path& path) {
 
 // numpy's own name for a dtype; bf16 as its bits.
 inline std::string npy_name(const std::string& dtype) {
-    static const std::map<std::string, std::string> names = {
-        {"f32", "<f4"}, {"i32", "<i4"}, {"bf16", "<u2"}, {"f16", "<f2"}, {"i64", "<i8"}, {"i8", "|i1"}, {"bool", "|b1"}};
+    static const std::map<std::string, std::string> names = {{"f32", "<f4"}, {"i32", "<i4"}, {"bf16", "<u2"},
+                                                             {"f16", "<f2"}, {"i64", "<i8"}, {"i8", "|i1"},
+                                                             {"bool", "|b1"}};
     return names.at(dtype);
 }
 
@@ -133,7 +138,8 @@ inline void write_npy(const std::filesystem::path& path, const Tensor& t, const 
     std::string head = "{'descr': '" + npy_name(t.dtype) + "', 'fortran_order': False, 'shape': " + shape + ", }";
     head += std::string(63 - (10 + head.size()) % 64, ' ') + "\n";
     std::ofstream file(path, std::ios::binary);
-    file << "\x93NUMPY" << '\x01' << '\0' << static_cast<char>(head.size() % 256) << static_cast<char>(head.size() / 256) << head;
+    file << "\x93NUMPY" << '\x01' << '\0' << static_cast<char>(head.size() % 256)
+         << static_cast<char>(head.size() / 256) << head;
     file.write(reinterpret_cast<const char*>(data.data()), static_cast<std::streamsize>(data.size()));
     if (!file) throw std::runtime_error(path.string() + ": cannot write the file");
 }

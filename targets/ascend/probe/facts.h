@@ -11,12 +11,12 @@ constexpr int64_t kBytes = 4096;  // of an output
 constexpr uint8_t kUntouched = 0xFF;
 
 struct Fact {
-    int64_t number;  // the kernel's
+    int64_t number;       // the kernel's
     const char* section;  // of the AscendC facts that dsv4c was written from
     const char* text;
     const char* dtype;  // to print elements
     Bytes in, want;
-    double tolerance = 0;  // relative
+    double tolerance = 0;           // relative
     int64_t compared = 2 * kBytes;  // what lies behind may be anything
 };
 

@@ -12,14 +12,15 @@
 using Bytes = std::vector<uint8_t>;
 using Launch = void (*)(uint32_t blocks, aclrtStream stream, uint8_t** arguments);
 
-#define DSV4C_PROBE(kernel)                                                                       \
-    extern "C" __global__ __aicore__ void kernel(GM_ADDR, GM_ADDR, GM_ADDR, GM_ADDR);             \
-    static void launch_##kernel(uint32_t blocks, aclrtStream stream, uint8_t** a) {               \
-        DSV4C_LAUNCH(kernel, blocks, stream, a[0], a[1], a[2], a[3]);                             \
+#define DSV4C_PROBE(kernel)                                                           \
+    extern "C" __global__ __aicore__ void kernel(GM_ADDR, GM_ADDR, GM_ADDR, GM_ADDR); \
+    static void launch_##kernel(uint32_t blocks, aclrtStream stream, uint8_t** a) {   \
+        DSV4C_LAUNCH(kernel, blocks, stream, a[0], a[1], a[2], a[3]);                 \
     }
 
 // What the kernel makes of `in` and of an output that begins as `out`; throws where the runtime reports an error.
-inline Bytes launched(Launch launch, uint32_t blocks, aclrtStream stream, int64_t number, const Bytes& in, const Bytes& out) {
+inline Bytes launched(Launch launch, uint32_t blocks, aclrtStream stream, int64_t number, const Bytes& in,
+                      const Bytes& out) {
     const int64_t n = static_cast<int64_t>(in.size()), m = static_cast<int64_t>(out.size());
     Block x(n), y(m), workspace(4096 * static_cast<int64_t>(blocks)), tiling(sizeof(ProbeTiling));
     const ProbeTiling sizes{number};

@@ -6,11 +6,14 @@
 
 using namespace AscendC;
 
-#define ORDER(event, id)              \
+#define ORDER(event, id)           \
     SetFlag<HardEvent::event>(id); \
     WaitFlag<HardEvent::event>(id)
 
-__aicore__ inline float Infinity() { uint32_t bits = 0x7f800000; return *(float*)&bits; }
+__aicore__ inline float Infinity() {
+    uint32_t bits = 0x7f800000;
+    return *(float*)&bits;
+}
 
 template <typename T>
 __aicore__ inline GlobalTensor<T> global(GM_ADDR from, int64_t count) {
@@ -21,7 +24,8 @@ __aicore__ inline GlobalTensor<T> global(GM_ADDR from, int64_t count) {
 
 // [rows, cols] in GM, row by row, into fractals of L1: column blocks of 32 bytes, `padded` rows each.
 template <typename T>
-__aicore__ inline void to_l1(const LocalTensor<T>& l1, const GlobalTensor<T>& gm, int64_t rows, int64_t cols, int64_t padded) {
+__aicore__ inline void to_l1(const LocalTensor<T>& l1, const GlobalTensor<T>& gm, int64_t rows, int64_t cols,
+                             int64_t padded) {
     Nd2NzParams nd2nz;
     nd2nz.ndNum = 1;
     nd2nz.nValue = rows;
@@ -108,7 +112,8 @@ __aicore__ inline void to_l0b_turned(const LocalTensor<T>& l0b, const LocalTenso
 }
 
 template <typename T>
-__aicore__ inline void product(const LocalTensor<float>& l0c, const LocalTensor<T>& a, const LocalTensor<T>& b, int64_t m, int64_t n, int64_t k, bool first) {
+__aicore__ inline void product(const LocalTensor<float>& l0c, const LocalTensor<T>& a, const LocalTensor<T>& b,
+                               int64_t m, int64_t n, int64_t k, bool first) {
     MmadParams params;
     params.m = m;
     params.n = n;
@@ -120,7 +125,8 @@ __aicore__ inline void product(const LocalTensor<float>& l0c, const LocalTensor<
 
 // The first `m` rows of a sum of `padded` rows from L0C to GM, rows `pitch` elements apart.
 template <typename T>
-__aicore__ inline void drain(const GlobalTensor<T>& gm, const LocalTensor<float>& l0c, int64_t m, int64_t n, int64_t padded, int64_t pitch, QuantMode_t cast) {
+__aicore__ inline void drain(const GlobalTensor<T>& gm, const LocalTensor<float>& l0c, int64_t m, int64_t n,
+                             int64_t padded, int64_t pitch, QuantMode_t cast) {
 #if __NPU_ARCH__ == 3510
     FixpipeParamsArch3510<CO2Layout::ROW_MAJOR> params;
     params.dualDstCtl = 0;

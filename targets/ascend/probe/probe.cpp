@@ -14,7 +14,8 @@ std::string shown(const Bytes& data, const std::string& dtype, int64_t index) {
     } else if (dtype == "i32") {
         std::snprintf(text, sizeof text, "%d", take(int32_t{}));
     } else {
-        std::snprintf(text, sizeof text, "0x%0*x", dtype == "u8" ? 2 : 4, dtype == "u8" ? take(uint8_t{}) : take(uint16_t{}));
+        std::snprintf(text, sizeof text, "0x%0*x", dtype == "u8" ? 2 : 4,
+                      dtype == "u8" ? take(uint8_t{}) : take(uint16_t{}));
     }
     return text;
 }
@@ -40,8 +41,8 @@ bool run(const Fact& fact, Launch launch, aclrtStream stream) {
     try {
         const Bytes found = launched(launch, 1, stream, fact.number, fact.in, Bytes(fact.want.size(), kUntouched));
         const int64_t wrong = first_wrong(fact, found, width), at = std::max<int64_t>(wrong, 0);
-        std::printf("%-6s %-5s %-92s %5lld  %-14s %s\n", wrong < 0 ? "ok" : "WRONG", fact.section, fact.text, static_cast<long long>(at),
-                    shown(fact.want, dtype, at).c_str(), shown(found, dtype, at).c_str());
+        std::printf("%-6s %-5s %-92s %5lld  %-14s %s\n", wrong < 0 ? "ok" : "WRONG", fact.section, fact.text,
+                    static_cast<long long>(at), shown(fact.want, dtype, at).c_str(), shown(found, dtype, at).c_str());
         return wrong < 0;
     } catch (const std::exception& error) {
         std::printf("%-6s %-5s %-92s %s\n", "FAILED", fact.section, fact.text, error.what());
@@ -56,7 +57,8 @@ int main(int, char** argv) {
         const aclrtStream stream = opened();
         std::printf("%-6s %-5s %-92s %5s  %-14s %s\n", "", "spec", "fact", "at", "expected", "found");
         int good = 0, count = 0;
-        for (const auto& [facts, launch] : {std::pair(vector_facts(), kProbeVector), std::pair(cube_facts(), kProbeCube)}) {
+        for (const auto& [facts, launch] :
+             {std::pair(vector_facts(), kProbeVector), std::pair(cube_facts(), kProbeCube)}) {
             for (const Fact& each : facts) good += run(each, launch, stream), count++;
         }
         std::printf("%d of %d facts hold on %s\n", good, count, aclrtGetSocName());

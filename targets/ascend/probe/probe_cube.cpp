@@ -9,7 +9,8 @@ struct Bench {
 };
 
 template <typename T>
-__aicore__ inline Bench<T> bench(TBuf<TPosition::A1>& l1, TBuf<TPosition::A2>& l0a, TBuf<TPosition::B2>& l0b, TBuf<TPosition::CO1>& l0c) {
+__aicore__ inline Bench<T> bench(TBuf<TPosition::A1>& l1, TBuf<TPosition::A2>& l0a, TBuf<TPosition::B2>& l0b,
+                                 TBuf<TPosition::CO1>& l0c) {
     const int64_t count = 16384 / sizeof(T);
     Bench<T> out;
     out.a1 = l1.GetWithOffset<T>(count, 0);
@@ -22,7 +23,8 @@ __aicore__ inline Bench<T> bench(TBuf<TPosition::A1>& l1, TBuf<TPosition::A2>& l
 
 // a [m, k] times b [n, k]^T, or b [k, n] where turned, into L0C.
 template <typename T>
-__aicore__ inline void multiplied(const Bench<T>& t, const GlobalTensor<T>& a, const GlobalTensor<T>& b, int64_t m, int64_t n, int64_t k) {
+__aicore__ inline void multiplied(const Bench<T>& t, const GlobalTensor<T>& a, const GlobalTensor<T>& b, int64_t m,
+                                  int64_t n, int64_t k) {
     to_l1(t.a1, a, m, k, m);
     to_l1(t.b1, b, n, k, n);
     ORDER(MTE2_MTE1, 0);
@@ -38,8 +40,7 @@ __aicore__ inline void cleared(const LocalTensor<T>& l1, int64_t blocks, T value
     PipeBarrier<PIPE_MTE2>();
 }
 
-extern "C" __global__ __aicore__ void probe_cube(GM_ADDR x_gm, GM_ADDR y_gm, GM_ADDR workspace, GM_ADDR tiling)
-{
+extern "C" __global__ __aicore__ void probe_cube(GM_ADDR x_gm, GM_ADDR y_gm, GM_ADDR workspace, GM_ADDR tiling) {
     KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIC_ONLY);
     REGISTER_TILING_DEFAULT(ProbeTiling);
     GET_TILING_DATA(sizes, tiling);
@@ -61,7 +62,7 @@ extern "C" __global__ __aicore__ void probe_cube(GM_ADDR x_gm, GM_ADDR y_gm, GM_
     const Bench<float> f = bench<float>(l1_buf, l0a_buf, l0b_buf, l0c_buf);
     const Bench<bfloat16_t> w = bench<bfloat16_t>(l1_buf, l0a_buf, l0b_buf, l0c_buf);
     int64_t m = 32, n = 32;  // of the result
-    if (fact == 0) {  // [32, 48] times the identity of 48
+    if (fact == 0) {         // [32, 48] times the identity of 48
         n = 48;
         multiplied(h, xh, xh[1536], 32, 48, 48);
     } else if (fact == 1) {

@@ -1,8 +1,7 @@
 // One fact a launch, on the first vector core: 4096 bytes of input in UB, a result that begins as the output is.
 #include "parts.h"
 
-extern "C" __global__ __aicore__ void probe_vector(GM_ADDR x_gm, GM_ADDR y_gm, GM_ADDR workspace, GM_ADDR tiling)
-{
+extern "C" __global__ __aicore__ void probe_vector(GM_ADDR x_gm, GM_ADDR y_gm, GM_ADDR workspace, GM_ADDR tiling) {
     KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
     REGISTER_TILING_DEFAULT(ProbeTiling);
     GET_TILING_DATA(sizes, tiling);

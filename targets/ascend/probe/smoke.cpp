@@ -11,8 +11,10 @@ struct Smoke {
 };
 
 const Smoke kKinds[] = {
-    {"vector", "launch on every vector core, tiling data, GM to UB and back, flags between MTE2, V and MTE3", ACL_DEV_ATTR_VECTOR_CORE_NUM},
-    {"cube", "launch on every cube core, Nd2Nz, LoadData, a Mmad of 16 x 16 x 16, Fixpipe, flags between them", ACL_DEV_ATTR_CUBE_CORE_NUM},
+    {"vector", "launch on every vector core, tiling data, GM to UB and back, flags between MTE2, V and MTE3",
+     ACL_DEV_ATTR_VECTOR_CORE_NUM},
+    {"cube", "launch on every cube core, Nd2Nz, LoadData, a Mmad of 16 x 16 x 16, Fixpipe, flags between them",
+     ACL_DEV_ATTR_CUBE_CORE_NUM},
     {"mixed", "both kinds of core in one launch, and a hand-over in each direction", ACL_DEV_ATTR_CUBE_CORE_NUM},
 };
 constexpr int64_t kNumber = 1000;
@@ -44,7 +46,8 @@ std::pair<Bytes, Bytes> numbers(int kind, int64_t cores) {
         const int row = static_cast<int>(i % 256 / 16), col = static_cast<int>(i % 16);
         int sum = 0;
         for (int k = 0; k < 16; k++) {
-            sum += kind == 1 ? element(row * 16 + k) * element(256 + col * 16 + k) : 4 * element(row * 16 + k) * element(col * 16 + k);
+            sum += kind == 1 ? element(row * 16 + k) * element(256 + col * 16 + k)
+                             : 4 * element(row * 16 + k) * element(col * 16 + k);
         }
         want.push_back(static_cast<float>(sum + (kind == 1 ? 0 : kNumber)));
     }
@@ -62,12 +65,19 @@ std::string meaning(const std::vector<float>& found, const std::vector<float>& w
         wrong++;
     }
     char text[256];
-    std::snprintf(text, sizeof text, "core %zu, element %zu: expected %g, found %g; %zu of %zu are wrong\n      ", first / row, first % row, want[first],
-                  found[first], wrong, found.size());
-    if (untouched == found.size()) return std::string(text) + "nothing was written: the kernel was not launched, or its arguments do not arrive";
-    if (untouched) return std::string(text) + "some cores wrote nothing: fewer blocks run than were launched, or GetBlockIdx is another number";
-    if (first / row == last / row && found.size() > row) return std::string(text) + "one core alone: run it again; if it stays that core, the board; if it moves, a flag";
-    return std::string(text) + "all cores: run it again; other numbers each time are a flag that does not order, the same ones an instruction (./probe)";
+    std::snprintf(text, sizeof text, "core %zu, element %zu: expected %g, found %g; %zu of %zu are wrong\n      ",
+                  first / row, first % row, want[first], found[first], wrong, found.size());
+    if (untouched == found.size())
+        return std::string(text) + "nothing was written: the kernel was not launched, or its arguments do not arrive";
+    if (untouched)
+        return std::string(text) +
+               "some cores wrote nothing: fewer blocks run than were launched, or GetBlockIdx is another number";
+    if (first / row == last / row && found.size() > row)
+        return std::string(text) +
+               "one core alone: run it again; if it stays that core, the board; if it moves, a flag";
+    return std::string(text) +
+           "all cores: run it again; other numbers each time are a flag that does not order, the same ones an "
+           "instruction (./probe)";
 }
 
 bool run(int kind, aclrtStream stream) {
@@ -76,7 +86,8 @@ bool run(int kind, aclrtStream stream) {
     const auto [in, want] = numbers(kind, cores);
     std::string why;
     try {
-        const Bytes got = launched(kSmoke[kind], static_cast<uint32_t>(cores), stream, kNumber, in, Bytes(want.size(), 0xFF));
+        const Bytes got =
+            launched(kSmoke[kind], static_cast<uint32_t>(cores), stream, kNumber, in, Bytes(want.size(), 0xFF));
         if (got == want) {
             std::printf("PASS  %-7s %lld cores: %s\n", smoke.name, static_cast<long long>(cores), smoke.proves);
             return true;
@@ -86,9 +97,11 @@ bool run(int kind, aclrtStream stream) {
         std::memcpy(expected.data(), want.data(), want.size());
         why = meaning(found, expected, expected.size() / cores);
     } catch (const std::exception& error) {
-        why = std::string(error.what()) + "\n      the launch itself failed: CANN's version, the driver, or --npu-arch of build.sh";
+        why = std::string(error.what()) +
+              "\n      the launch itself failed: CANN's version, the driver, or --npu-arch of build.sh";
     }
-    std::printf("FAIL  %-7s %lld cores: %s\n      %s\n", smoke.name, static_cast<long long>(cores), smoke.proves, why.c_str());
+    std::printf("FAIL  %-7s %lld cores: %s\n      %s\n", smoke.name, static_cast<long long>(cores), smoke.proves,
+                why.c_str());
     return false;
 }
 

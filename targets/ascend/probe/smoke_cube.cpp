@@ -1,8 +1,7 @@
 // y = a b^T for one a and b of 16 x 16 halfs; every cube core writes the same to a place of its own.
 #include "parts.h"
 
-extern "C" __global__ __aicore__ void smoke_cube(GM_ADDR x_gm, GM_ADDR y_gm, GM_ADDR workspace, GM_ADDR tiling)
-{
+extern "C" __global__ __aicore__ void smoke_cube(GM_ADDR x_gm, GM_ADDR y_gm, GM_ADDR workspace, GM_ADDR tiling) {
     KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIC_ONLY);
     REGISTER_TILING_DEFAULT(ProbeTiling);
     GET_TILING_DATA(sizes, tiling);

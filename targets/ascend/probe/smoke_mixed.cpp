@@ -1,13 +1,12 @@
-// The vector core doubles x, the cube core multiplies it with itself, the vector core adds a number: two hand-overs, the
-// way emitted kernels make them. Through global memory on dav-2201, between UB and L1 or L0C on dav-3510.
+// The vector core doubles x, the cube core multiplies it with itself, the vector core adds a number: two hand-overs,
+// the way emitted kernels make them. Through global memory on dav-2201, between UB and L1 or L0C on dav-3510.
 #include "parts.h"
 
 #if __NPU_ARCH__ == 3510
 constexpr FixpipeConfig TO_UB = {CO2Layout::ROW_MAJOR, true};
 #endif
 
-extern "C" __global__ __aicore__ void smoke_mixed(GM_ADDR x_gm, GM_ADDR y_gm, GM_ADDR workspace, GM_ADDR tiling)
-{
+extern "C" __global__ __aicore__ void smoke_mixed(GM_ADDR x_gm, GM_ADDR y_gm, GM_ADDR workspace, GM_ADDR tiling) {
     KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_MIX_AIC_1_1);
     REGISTER_TILING_DEFAULT(ProbeTiling);
     GET_TILING_DATA(sizes, tiling);

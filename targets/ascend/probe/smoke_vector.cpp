@@ -1,8 +1,7 @@
 // Adds its number and the number of its core to one row of 64 floats a core, in two halves that take turns in UB.
 #include "parts.h"
 
-extern "C" __global__ __aicore__ void smoke_vector(GM_ADDR x_gm, GM_ADDR y_gm, GM_ADDR workspace, GM_ADDR tiling)
-{
+extern "C" __global__ __aicore__ void smoke_vector(GM_ADDR x_gm, GM_ADDR y_gm, GM_ADDR workspace, GM_ADDR tiling) {
     KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
     REGISTER_TILING_DEFAULT(ProbeTiling);
     GET_TILING_DATA(sizes, tiling);
