@@ -44,6 +44,15 @@ class Runner(Protocol):
         """Link an entry for these dimensions over these arrays."""
 
 
+class TimedRunner(Runner, Protocol):
+    """A runner with as many cores as the machine has, which counts cycles."""
+
+    clock_mhz: int
+
+    def cycles(self) -> list[tuple[str, Mapping[str, int]]]:
+        """Each launch so far: its kernel, ``cycles`` of its longest chain, and busy cycles by the name of a pipe."""
+
+
 @dataclass(frozen=True)
 class Emitted:
     """What a target made of a module: its plan, and facts for the manifest (compiler flags, CPU features, chip)."""
@@ -61,6 +70,19 @@ class Tuned:
 
 
 @dataclass(frozen=True)
+class Meaning:
+    """What a kernel computes: its tensors, each a name and a role (``in``, ``out``, ``inout``), its sizes by name, and
+    ``run(arrays, sizes)``, which executes it with numpy and writes outputs in place. ``shapes(sizes)`` are dtype and
+    shape of the tensors.
+    """
+
+    tensors: tuple[tuple[str, str], ...]
+    sizes: tuple[str, ...]
+    shapes: Callable[[Mapping[str, int]], list[tuple[str, tuple[int, ...]]]]
+    run: Callable[[Mapping[str, Array], Mapping[str, int]], None]
+
+
+@dataclass(frozen=True)
 class Target:
     """A kind of machine.
 
@@ -69,7 +91,9 @@ class Target:
     ``pack(module, stored, form)``
     gives the weights function for a layout that the plan asks for, ``unpack`` undoes it. ``open(folder, facts,
     threads)`` gives the runner, or a UserError when this machine cannot run it. ``pipeline`` are the passes that run
-    before ``emit``, in their order.
+    before ``emit``, in their order. ``meanings(module, entries)`` gives what each kernel of ``emit`` computes; None
+    where kernels have no meaning apart from their text. ``timed(folder, facts)`` gives a runner that counts cycles;
+    None where nothing does.
     """
 
     name: str
@@ -80,6 +104,8 @@ class Target:
     open: Callable[[Path, Mapping[str, Any], int | None], Runner]
     pipeline: tuple[Pass, ...] = ()
     tune: Callable[[Module, tuple[str, ...], Callable[[str], None]], Mapping[str, Any]] | None = None
+    meanings: Callable[[Module, tuple[str, ...]], Mapping[str, Meaning]] | None = None
+    timed: Callable[[Path, Mapping[str, Any]], TimedRunner] | None = None
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ TINY = ROOT / "examples" / "tiny-v4"
 GOLDEN = json.loads((TINY / "tokens.json").read_text())
 PROMPT = ",".join(map(str, GOLDEN["prompt"]))
 COMMANDS = [
-    "bisect", "check", "compile", "conformance", "export", "inspect", "models", "ops", "opt", "parse", "passes",
-    "print", "reduce", "run", "targets", "tune", "verify",
+    "bisect", "check", "compile", "conformance", "cycles", "export", "inspect", "models", "ops", "opt", "parse",
+    "passes", "print", "reduce", "run", "targets", "tune", "vectors", "verify",
 ]  # fmt: skip
 RUN_MAIN = "import sys; from dsv4c.cli import main; sys.exit(main())"
 Json = Callable[..., Any]

@@ -24,6 +24,7 @@ from .check import check_command
 from .common import echo
 from .compile import compile_command
 from .conformance import conformance_command
+from .cycles import cycles_command
 from .export import export_command
 from .inspect import inspect_command
 from .passes import opt_command, passes_command
@@ -31,6 +32,7 @@ from .run import run_command
 from .tables import models_command, ops_command, targets_command
 from .text import parse_command, print_command
 from .tune import tune_command
+from .vectors import vectors_command
 from .verify import verify_command
 
 BROKEN_PIPE = 141  # as a shell reports a process that SIGPIPE ended
@@ -41,7 +43,7 @@ BROKEN_PIPE = 141  # as a shell reports a process that SIGPIPE ended
     invoke_without_command=True,
     commands=[
         models_command, targets_command, ops_command, inspect_command, compile_command, run_command, verify_command,
-        conformance_command, check_command,
+        check_command, vectors_command, cycles_command, conformance_command,
         print_command, parse_command, export_command, passes_command, opt_command,
         bisect_command, reduce_command, tune_command,
     ],

@@ -53,7 +53,7 @@ def weight_bytes(weights: Type) -> int:
 
 def read_vectors(folder: Path) -> tuple[Array, Array, Array] | None:
     """(tokens, new, logits) of an artefact; None if it has none. UserError when they cannot be read."""
-    if not (folder / FOLDER).is_dir():
+    if not (folder / FOLDER / "tokens.npy").is_file():  # the folder may hold vectors of kernels alone
         return None
     tokens, new, logits = (_read(folder / FOLDER / f"{name}.npy") for name in ("tokens", "new", "logits"))
     return tokens, new, logits

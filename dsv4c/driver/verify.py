@@ -81,8 +81,8 @@ class _Proof:
         """A decode and a prefill on two draws each."""
         function = self.module.functions[name]
         worst, cases = 0.0, 0
-        for dims in _dims(function, self.limit):
-            size = _bytes(function, dims)
+        for dims in verified_sizes(function, self.limit):
+            size = operand_bytes(function, dims)
             if size > LARGEST:
                 what = f"operands of {size / 2**30:.0f} GiB are more than {LARGEST / 2**30:.0f} GiB"
                 return Row(name, "skipped", 0.0, what)
@@ -150,7 +150,7 @@ def _live(new: Array) -> Iterator[tuple[int, slice]]:
         yield row, slice(0, int(count))
 
 
-def _dims(function: Function, limit: int) -> Iterator[dict[str, int]]:
+def verified_sizes(function: Function, limit: int) -> Iterator[dict[str, int]]:
     """Decode, and a prefill long enough to complete a compressed window."""
     rate = max((_divisor(e) for p in function.params for _, t in leaves(p.type) for e in t.shape), default=1)
     capacity = min(2 * rate + 24, limit)
@@ -163,7 +163,8 @@ def _divisor(extent: object) -> int:
     return max((a.divisor for a in atoms if isinstance(a, FloorDiv)), default=1)
 
 
-def _bytes(function: Function, dims: Mapping[str, int]) -> int:
+def operand_bytes(function: Function, dims: Mapping[str, int]) -> int:
+    """Bytes of everything that a function is given."""
     tensors = [t for p in function.params for _, t in leaves(p.type)]
     return sum(int(np.prod(shape_of(t, dims), dtype=np.int64)) * DTYPES[t.dtype].itemsize for t in tensors)
 

@@ -8,77 +8,134 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
+from ..tile.chip import Chip
 from ..tile.physical import Program
 from .emulate import emulator_files, headers
 
-SOURCES = ("main.cpp", "plan.h", "extent.h", "json.h", "launch.h", "CMakeLists.txt")
+SOURCES = (
+    "main.cpp", "run_kernel.cpp", "check.h", "case.h", "tensors.h", "device.h", "plan.h", "extent.h", "json.h",
+    "launch.h", "CMakeLists.txt",
+)  # fmt: skip
+PROBES = (
+    "smoke.cpp", "smoke.h", "smoke_launch.cpp", "smoke_vector.cpp", "smoke_cube.cpp", "smoke_mixed.cpp", "probe.cpp",
+    "probe_launch.cpp", "probe_vector.cpp", "probe_cube.cpp", "facts.h", "vector_facts.h", "vector_facts.cpp",
+    "data_facts.cpp", "cube_facts.cpp", "launcher.h", "parts.h", "probe_tiling.h",
+)  # fmt: skip
 CORES = {("AIV",): "Vector", ("AIC",): "Cube", ("AIC", "AIV"): "Mixed"}
 
 MAKEFILE = """\
 # make emulate: this model on the host's CPU, its kernels unchanged, without Python. Needs g++ (or clang++) with C++17.
 CXX ?= g++
 HEADERS := emulator/ascend/emulator
-FLAGS := -std=c++17 -O1 -D__NPU_ARCH__={arch} -I$(HEADERS) -Ihost -Ikernels
+BUILD := build
+END := _emulated
+FLAGS := -std=c++17 -O1 -D__NPU_ARCH__={arch} -I$(HEADERS) -Ihost -Ikernels $(DEBUG)
 AIV := {aiv}
 AIC := {aic}
-OBJECTS := $(AIV:%=build/%.aiv.o) $(AIC:%=build/%.aic.o) build/launch.o build/main.o build/machine.o
+KERNELS := $(AIV:%=$(BUILD)/%.aiv.o) $(AIC:%=$(BUILD)/%.aic.o) $(BUILD)/launch.o $(BUILD)/machine.o
 
-.PHONY: emulate clean
-emulate: run_emulated
+.PHONY: emulate debug probe clean
+emulate: run$(END) run_kernel$(END)
 
-run_emulated: $(OBJECTS)
+# run_debug and run_kernel_debug, whose kernels print what they do.
+debug:
+\t$(MAKE) BUILD=build_debug END=_debug DEBUG=-DDSV4C_DEBUG emulate
+
+run$(END): $(BUILD)/main.o $(KERNELS)
 \t$(CXX) $^ -o $@
 
-build/%.aiv.o: kernels/%.cpp
-\t@mkdir -p build
+run_kernel$(END): $(BUILD)/run_kernel.o $(KERNELS)
+\t$(CXX) $^ -o $@
+
+$(BUILD)/%.aiv.o: kernels/%.cpp
+\t@mkdir -p $(BUILD)
 \t$(CXX) $(FLAGS) -D$*=$*_aiv -c $< -o $@
 
-build/%.aic.o: kernels/%.cpp
-\t@mkdir -p build
+$(BUILD)/%.aic.o: kernels/%.cpp
+\t@mkdir -p $(BUILD)
 \t$(CXX) $(FLAGS) -D$*=$*_aic -DDSV4C_CORE_AIC -c $< -o $@
 
-build/machine.o: $(HEADERS)/ascend_emulator.cpp
-\t@mkdir -p build
-\t$(CXX) $(FLAGS) -O2 -c $< -o $@
+$(BUILD)/machine.o: $(HEADERS)/ascend_emulator.cpp
+\t@mkdir -p $(BUILD)
+\t$(CXX) $(FLAGS) -O2 -DDSV4C_CUBE_CORES={cores} -c $< -o $@
 
-build/%.o: host/%.cpp
-\t@mkdir -p build
+$(BUILD)/%.o: host/%.cpp
+\t@mkdir -p $(BUILD)
 \t$(CXX) $(FLAGS) -DDSV4C_EMULATOR -c $< -o $@
 
+# The first programs to run on a board, and here: they need no kernel of the model.
+PROBE := -Iprobe
+probe: smoke_emulated probe_emulated
+
+SMOKE := smoke smoke_launch smoke_vector.aiv smoke_cube.aic smoke_mixed.aiv smoke_mixed.aic machine
+FACTS := probe probe_launch vector_facts data_facts cube_facts probe_vector.aiv probe_cube.aic machine
+
+smoke_emulated: $(SMOKE:%=$(BUILD)/%.o)
+\t$(CXX) $^ -o $@
+
+probe_emulated: $(FACTS:%=$(BUILD)/%.o)
+\t$(CXX) $^ -o $@
+
+$(BUILD)/%.aiv.o: probe/%.cpp
+\t@mkdir -p $(BUILD)
+\t$(CXX) $(FLAGS) $(PROBE) -D$*=$*_aiv -c $< -o $@
+
+$(BUILD)/%.aic.o: probe/%.cpp
+\t@mkdir -p $(BUILD)
+\t$(CXX) $(FLAGS) $(PROBE) -D$*=$*_aic -DDSV4C_CORE_AIC -c $< -o $@
+
+$(BUILD)/%.o: probe/%.cpp
+\t@mkdir -p $(BUILD)
+\t$(CXX) $(FLAGS) $(PROBE) -DDSV4C_EMULATOR -c $< -o $@
+
 clean:
-\trm -rf build run_emulated
+\trm -rf build build_debug *_emulated run_debug run_kernel_debug
 """
 
 BUILD = """\
 #!/usr/bin/env bash
-# Builds ./run on a machine with CANN and an Ascend device. Source CANN's set_env.sh first.
+# Builds ./smoke, ./run_probe, ./run_kernel and ./run on a machine with CANN and an Ascend device. Source CANN's
+# set_env.sh first.
 set -euo pipefail
 cd "$(dirname "$0")"
 : "${{ASCEND_HOME_PATH:?source set_env.sh of CANN first}}"
-cp emulator/ascend/emulator/dsv4c_launch.h host/
+cp emulator/ascend/emulator/dsv4c_launch.h emulator/ascend/emulator/dsv4c_debug.h host/
+if [ "${{1:-}}" = --debug ]; then  # run_debug and run_kernel_debug, whose kernels print what they do
+    cmake -S host -B build_npu_debug -DNPU_ARCH=dav-{arch} -DCMAKE_BUILD_TYPE=Release -DDSV4C_DEBUG=ON
+    cmake --build build_npu_debug -j --target run_kernel run
+    cp build_npu_debug/run_kernel run_kernel_debug
+    cp build_npu_debug/run run_debug
+    exit
+fi
 cmake -S host -B build_npu -DNPU_ARCH=dav-{arch} -DCMAKE_BUILD_TYPE=Release
+cmake --build build_npu -j --target smoke run_probe  # first: they tell whether the rest can work
 cmake --build build_npu -j
-cp build_npu/run run
-echo "built ./run; try ./run --tokens 1,2,3 --new 8"
+cp build_npu/smoke build_npu/run_probe build_npu/run_kernel build_npu/run .
+echo "built ./smoke, ./run_probe, ./run_kernel and ./run; in this order on a new board"
 """
 
 
-def write_host(folder: Path, programs: Mapping[str, Program], arch: str) -> None:
+def write_host(folder: Path, programs: Mapping[str, Program], chip: Chip) -> None:
     """Everything beside the kernels that makes the folder a program."""
-    host = folder / "host"
-    host.mkdir()
-    ours = files("dsv4c.targets.ascend") / "host"
-    for name in SOURCES:
-        (host / name).write_text((ours / name).read_text())
+    host, ours = folder / "host", files("dsv4c.targets.ascend")
+    for part, names in (("host", SOURCES), ("probe", PROBES)):
+        (folder / part).mkdir()
+        for name in names:
+            (folder / part / name).write_text((ours / part / name).read_text())
     (host / "launch.cpp").write_text(_launches(programs))
     for path in emulator_files():
         to = folder / "emulator" / path
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_bytes((headers().parents[1] / path).read_bytes())
     on = {core: [n for n, p in sorted(programs.items()) if core in _cores(p)] for core in ("AIV", "AIC")}
-    text = MAKEFILE.format(arch=arch, aiv=" ".join(on["AIV"]), aic=" ".join(on["AIC"]))
+    lists = {core.lower(): " ".join(kernels) for core, kernels in on.items()}
+    text = MAKEFILE.format(arch=chip.arch, cores=chip.facts["cores"]["AIC"], **lists)
     (folder / "Makefile").write_text(text)
-    (folder / "build.sh").write_text(BUILD.format(arch=arch))
+    (folder / "build.sh").write_text(BUILD.format(arch=chip.arch))
+    profile, clock = (ours / "host/profile.sh").read_text(), str(chip.facts["clock_mhz"]["value"])
+    (folder / "profile.sh").write_text(profile.replace("@SOC@", chip.facts["soc"]).replace("@MHZ@", clock))
+    for script in ("build.sh", "profile.sh"):
+        (folder / script).chmod(0o755)
 
 
 def _cores(program: Program) -> tuple[str, ...]:

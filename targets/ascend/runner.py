@@ -48,12 +48,12 @@ def compiled(folder: Path, arch: int) -> Library:
 
 
 class EmulatorRunner:
-    """The kernels of one artefact, on emulated cores."""
+    """The kernels of one artefact, on emulated cores: so many cube cores, with two vector cores each."""
 
-    def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
-        self.facts = facts
+    def __init__(self, folder: Path, facts: Mapping[str, Any], groups: int = GROUPS, clock_mhz: int = 0) -> None:
+        self.facts, self.groups, self.clock_mhz = facts, groups, clock_mhz
         arch = str(facts["arch"])
-        self.emulator = Emulator(compiled(folder, int(arch)), PROFILES[arch], cores=(GROUPS, 2 * GROUPS))
+        self.emulator = Emulator(compiled(folder, int(arch)), PROFILES[arch], cores=(groups, 2 * groups))
         self._weights: dict[int, tuple[Array, Resident]] = {}
 
     def array(self, shape: tuple[int, ...], dtype: str) -> Array:
@@ -66,6 +66,13 @@ class EmulatorRunner:
         """Link an entry for these dimensions over these arrays (space -> key -> array)."""
         steps, size = link(plan, entry, dims, params)
         return EmulatedProgram(self, steps, size, spaces)
+
+    def cycles(self) -> list[tuple[str, Mapping[str, int]]]:
+        """Each launch so far: its kernel, ``cycles`` of its longest chain, and busy cycles of its busiest core."""
+        return [
+            (row["kernel"], {k: v for k, v in row.items() if k not in ("kernel", "blocks") and not k.endswith("_sum")})
+            for row in self.emulator.cycles()
+        ]
 
     def weight(self, array: Array) -> Resident:
         """A weight in the device's memory, where it stays."""
@@ -83,7 +90,7 @@ class EmulatedProgram:
         self._arena = emulator.resident(None, max(arena, 1))
         self._blocks: dict[tuple[str, str], tuple[Array, Resident]] = {}
         sizes = runner.facts["workspace"]
-        self._workspace = emulator.resident(None, max([1, *(int(n) * GROUPS for n in sizes.values())]))
+        self._workspace = emulator.resident(None, max([1, *(int(n) * runner.groups for n in sizes.values())]))
         self._calls = [self._call(step) for step in steps]
 
     def run(self) -> None:
@@ -104,9 +111,9 @@ class EmulatedProgram:
         if kind is None:
             raise BindError(f"there is no kernel {step.kernel}")
         tensors = [self._address(s) for s in step.tensors]
-        sizes = np.array(step.scalars or (0,), np.int64)
+        sizes, groups = np.array(step.scalars or (0,), np.int64), self.runner.groups
         tiling = self.runner.emulator.resident(sizes)
-        return (2 * GROUPS if kind == "AIV" else GROUPS), [*tensors, self._workspace, tiling]
+        return (2 * groups if kind == "AIV" else groups), [*tensors, self._workspace, tiling]
 
     def _address(self, s: Slice) -> Resident:
         if s.space == "arena":

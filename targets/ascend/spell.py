@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from dsv4c.ir.types import BITS
 
 from ..tile import physical as ph
-from ..tile.logical import Tensor
+from ..tile.logical import Tensor, Window
 from ..tile.physical import Instr, Region
 from ..tile.scalar import Int, add, mul, rem
 from . import spell3510, spell_cube, spell_vector
@@ -72,7 +72,8 @@ def kernel_text(p: ph.Program, body: str, entry: Entry) -> str:
     sizes = "".join(f"    const int64_t {size} = sizes.{size};\n" for size in p.sizes)
     return (
         f"// {p.name} for dav-{p.arch}; written by dsv4c. Compile with automatic synchronisation off.\n"
-        f'#include "kernel_operator.h"\n#include "{p.name}_tiling.h"\n\nusing namespace AscendC;\n\n{_helpers(body)}'
+        f'#include "kernel_operator.h"\n#include "dsv4c_debug.h"\n#include "{p.name}_tiling.h"\n\n'
+        f"using namespace AscendC;\n\n{_helpers(body)}"
         f'extern "C" __global__ __aicore__ void {p.name}({arguments}, GM_ADDR workspace, GM_ADDR tiling)\n{{\n'
         f"    KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_{kind});\n    REGISTER_TILING_DEFAULT({struct_name(p.name)});\n"
         f"    GET_TILING_DATA(sizes, tiling);\n{ours}{sizes}{body}\n}}\n"
@@ -180,6 +181,10 @@ class Writer:
             case Instr():
                 for line in SPELLING[step.op](self, step):
                     self.line(line)
+                for to in step.outs:
+                    if isinstance(to, Window) and to.tensor in self.program.tensors:
+                        sizes = f"{c_text(to.offset)}, {c_text(to.rows)}, {c_text(to.cols)}"
+                        self.line(f'DSV4C_STORED("{self.part.core}", {to.tensor.name}, {sizes});')
 
     def _inside(self, body: Sequence[ph.Step]) -> None:
         self.depth += 1
@@ -192,6 +197,7 @@ class Writer:
         if loop.tasks:
             steps = f"{v} += GetBlockNum(), ++{loop.turn}"
             self.line(f"for (int64_t {v} = GetBlockIdx(), {loop.turn} = 0; {v} < {count}; {steps}) {{")
+            self.line(f'    DSV4C_TASK("{self.program.name}", "{self.part.core}", {v});')
         else:
             self.line(f"for (int64_t {v} = 0; {v} < {count}; ++{v}) {{")
         self._inside(loop.body)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dsv4c.errors import UserError
 from dsv4c.ir.core import Function, Module
-from dsv4c.ir.expand import expand
+from dsv4c.ir.expand import Expanded, expand
 from dsv4c.ir.types import TensorType
 from dsv4c.passes.base import Pass
 from dsv4c.passes.inline import Inline
 from dsv4c.passes.partition_experts import PartitionExperts
 from dsv4c.passes.registry import PASSES
+from dsv4c.plan import Plan
 
-from ..target import Emitted, Family, Runner, Target, Tuned
+from ..target import Emitted, Family, Meaning, Runner, Target, TimedRunner, Tuned
 from ..tile.chip import chip_names, load_chip
+
+if TYPE_CHECKING:
+    from ..tile.table import TileTable
+    from .runner import EmulatorRunner
 
 PACKAGE = "dsv4c.targets.ascend"
 KERNELS = "kernels"
@@ -31,17 +37,14 @@ def emit(
     chip_name: str, module: Module, entries: tuple[str, ...], folder: Path, tuned: Tuned | None
 ) -> Emitted:
     """Write each kernel as AscendC with its tiling struct, and the tile programs behind it."""
-    from ..tile.lower import lower
     from ..tile.table import TileTable
-    from ..tile.templates import LOWER
     from ..tile.text import logical_text, physical_text
     from .host import write_host
     from .operators.project import write_operators
     from .spell import spell
 
     table = TileTable(load_chip(PACKAGE, chip_name))
-    lowered, expanded = expand(module, lambda op: op.name in LOWER)
-    plan = lower(lowered, entries, table, LOWER)
+    plan, lowered, expanded = _lowered(module, entries, table)
     module.functions.update({name: f for name, f in lowered.functions.items() if f.kind == "weights"})
     kernels = folder / KERNELS
     kernels.mkdir()
@@ -52,7 +55,7 @@ def emit(
         program = table.kernels[name]
         (kernels / f"{name}.tile").write_text(logical_text(program.logical) + "\n" + physical_text(program.physical))
     programs = {name: table.kernels[name].physical for name in table.kernels}
-    write_host(folder, programs, table.chip.arch)
+    write_host(folder, programs, table.chip)
     write_operators(folder, [(programs[name], text) for name, text in texts.items()], table.chip)
     groups = int(table.chip.facts["cores"]["AIC"])
     facts = {
@@ -65,6 +68,31 @@ def emit(
         "expanded": [f"{e.function}:{e.loc} {e.op}" for e in expanded],
     }
     return Emitted(plan, facts)
+
+
+def _lowered(
+    module: Module, entries: tuple[str, ...], table: TileTable
+) -> tuple[Plan, Module, tuple[Expanded, ...]]:
+    """The plan, the module that it was made of, and the ops that have no tile program; kernels go to ``table``."""
+    from ..tile.lower import lower
+    from ..tile.templates import LOWER
+
+    lowered, expanded = expand(module, lambda op: op.name in LOWER)
+    return lower(lowered, entries, table, LOWER), lowered, tuple(expanded)
+
+
+def meanings(chip_name: str, module: Module, entries: tuple[str, ...]) -> Mapping[str, Meaning]:
+    """The logical tile program behind each kernel of a module, as something numpy executes."""
+    from ..tile.interpret import run, shapes
+    from ..tile.table import TileTable
+
+    table = TileTable(load_chip(PACKAGE, chip_name))
+    _lowered(module, entries, table)
+    programs = {name: kernel.logical for name, kernel in sorted(table.kernels.items())}
+    return {
+        name: Meaning(tuple((t.name, t.role) for t in p.tensors), p.sizes, partial(shapes, p), partial(run, p))
+        for name, p in programs.items()
+    }
 
 
 def core_kind(parts: tuple[Any, ...]) -> str:
@@ -88,12 +116,23 @@ def unpack_weight(packed: Array, form: str, stored: TensorType) -> Array:
 
 def open_runner(folder: Path, facts: Mapping[str, Any], threads: int | None) -> Runner:
     """Compile the kernels for the emulator, unless that is done, and load them."""
-    from .runner import PROFILES, EmulatorRunner
+    return _runner(folder, facts, None)
+
+
+def timed_runner(chip: str, folder: Path, facts: Mapping[str, Any]) -> TimedRunner:
+    """The same with all cores of the chip."""
+    return _runner(folder, facts, chip)
+
+
+def _runner(folder: Path, facts: Mapping[str, Any], chip: str | None) -> EmulatorRunner:
+    from .runner import GROUPS, PROFILES, EmulatorRunner
 
     known = isinstance(facts.get("workspace"), dict) and isinstance(facts.get("cores"), dict)
     if not known or str(facts.get("arch")) not in PROFILES or not (folder / KERNELS).is_dir():
         raise UserError("does not hold AscendC kernels", where=str(folder), fix="compile again")
-    return EmulatorRunner(folder / KERNELS, facts)
+    spec = load_chip(PACKAGE, chip).facts if chip else None
+    groups, clock = (spec["cores"]["AIC"], spec["clock_mhz"]["value"]) if spec else (GROUPS, 0)
+    return EmulatorRunner(folder / KERNELS, facts, groups, clock)
 
 
 def make(chip: str) -> Target:
@@ -107,6 +146,8 @@ def make(chip: str) -> Target:
         unpack=unpack_weight,
         open=open_runner,
         pipeline=PIPELINE,
+        meanings=lambda module, entries: meanings(chip, module, entries),
+        timed=lambda folder, facts: timed_runner(chip, folder, facts),
     )
 
 

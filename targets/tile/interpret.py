@@ -38,6 +38,11 @@ def run(program: ir.Program, arrays: Mapping[str, Array], sizes: Mapping[str, in
         _Run({name: a.reshape(-1) for name, a in arrays.items()}, dict(sizes)).block(program.body)
 
 
+def shapes(program: ir.Program, sizes: Mapping[str, int]) -> list[tuple[str, tuple[int, ...]]]:
+    """Dtype and shape of each tensor for these sizes."""
+    return [(t.dtype, tuple(evaluate(extent, dict(sizes)) for extent in t.shape)) for t in program.tensors]
+
+
 def rows_of(name: str, flat: Array, offset: int, rows: int, cols: int, pitch: int) -> Array:
     """Rows of a tensor, as a view ``[rows, cols]``; OutOfBoundsError where it has no such elements."""
     if rows <= 0 or cols <= 0 or offset < 0 or offset + (rows - 1) * pitch + cols > flat.size:

@@ -1,43 +1,17 @@
 // Runs the model of this folder: walks plan.json through ACL, weights from weights.bin.
 //
 //   run --tokens 1,2,3 --new 8
+//   run --check first      every launch beside the trace of `dsv4c vectors`, up to the first that differs; or all
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 
-#include "launch.h"
+#include "check.h"
 #include "plan.h"
 
 namespace {
 
 constexpr int64_t kChunk = 512;  // tokens a prefill step feeds at most
-
-void check(aclError error, const char* what) {
-    if (error != ACL_SUCCESS) throw std::runtime_error(std::string(what) + ": " + std::to_string(error) + " " + aclGetRecentErrMsg());
-}
-
-// Memory of the device.
-class Block {
-public:
-    explicit Block(int64_t bytes) : bytes_(std::max<int64_t>(bytes, 64)) {
-        check(aclrtMalloc(&data_, bytes_, ACL_MEM_MALLOC_HUGE_FIRST), "aclrtMalloc");
-    }
-    Block(const Block&) = delete;
-    Block(Block&& other) noexcept : data_(other.data_), bytes_(other.bytes_) { other.data_ = nullptr; }
-    ~Block() {
-        if (data_) aclrtFree(data_);
-    }
-    uint8_t* at(int64_t offset) const { return static_cast<uint8_t*>(data_) + offset; }
-    int64_t bytes() const { return bytes_; }
-    void upload(const void* from, int64_t n) { check(aclrtMemcpy(data_, bytes_, from, n, ACL_MEMCPY_HOST_TO_DEVICE), "to the device"); }
-    void download(void* to, int64_t n) const { check(aclrtMemcpy(to, n, data_, n, ACL_MEMCPY_DEVICE_TO_HOST), "from the device"); }
-    void clear() { check(aclrtMemset(data_, bytes_, 0, bytes_), "aclrtMemset"); }
-
-private:
-    void* data_ = nullptr;
-    int64_t bytes_;
-};
 
 struct Call {
     const Kernel* kernel;
@@ -63,13 +37,9 @@ public:
     std::vector<int32_t> generate(const std::vector<int32_t>& prompt, int64_t count) {
         const int64_t capacity = static_cast<int64_t>(prompt.size()) + count;
         if (prompt.empty() || count < 1) throw std::runtime_error("give at least one token, and ask for at least one");
-        if (capacity > manifest_.at("model").at("max_context").integer()) throw std::runtime_error("longer than the context");
-        for (const auto& [path, type] : manifest_.at("state").fields) {  // [dtype, shape]
-            const Dims dims{{"B", 1}, {"T", capacity}};
-            const int64_t bytes = elements(type.list[1], dims) * width_of(type.list[0].text);
-            blocks_.erase({"state", path});
-            block("state", path, bytes).clear();
-        }
+        if (capacity > manifest_.at("model").at("max_context").integer())
+            throw std::runtime_error("longer than the context");
+        clear_state({{"B", 1}, {"T", capacity}});
         std::vector<int32_t> out;
         int64_t past = 0;
         for (size_t begin = 0; begin < prompt.size(); begin += kChunk) {
@@ -83,36 +53,99 @@ public:
         return out;
     }
 
+    // Every launch of the trace, then the logits. False where something differs.
+    bool check_trace(bool keep_going) {
+        Checker checker(folder_, keep_going);
+        for (const Json& run : checker.runs()) {
+            prepare(run, &run == &checker.runs().front());
+            if (calls_.size() != run.at("launches").list.size())
+                throw std::runtime_error("the trace has another number of launches; run dsv4c vectors again");
+            for (size_t i = 0; i < calls_.size(); i++) {
+                if (!checker.launch(run, i, *calls_[i].kernel, calls_[i].arguments, [&] { launch(calls_[i]); }))
+                    return false;
+            }
+        }
+        checker.summary();
+        const Json& run = checker.runs().front();
+        prepare(run, true);
+        for (Call& call : calls_) launch(call);
+        const Block& result = blocks_.at({"result", "0"});
+        Bytes logits(run.at("dims").at("B").integer() * run.at("dims").at("S").integer() * vocab_ * 4);
+        result.download(logits.data(), static_cast<int64_t>(logits.size()));
+        return checker.logits(logits, manifest_.at("model").at("dtype").text) && checker.good();
+    }
+
 private:
+    static std::vector<int32_t> integers(const Json& list) {
+        std::vector<int32_t> out;
+        for (const Json& each : list.list) out.push_back(static_cast<int32_t>(each.integer()));
+        return out;
+    }
+
+    // A fresh state for these dimensions.
+    void clear_state(const Dims& dims) {
+        for (const auto& [path, type] : manifest_.at("state").fields) {  // [dtype, shape]
+            const int64_t bytes = elements(type.list[1], dims) * width_of(type.list[0].text);
+            blocks_.erase({"state", path});
+            block("state", path, bytes).clear();
+        }
+    }
+
+    // A step of the trace, ready to launch; a fresh one begins without earlier tokens.
+    void prepare(const Json& run, bool fresh) {
+        Dims dims;
+        for (const auto& [name, size] : run.at("dims").fields) dims[name] = size.integer();
+        for (const char* name : {"tokens", "past", "new"}) feed(name, integers(run.at(name)));
+        if (fresh) clear_state(dims);
+        blocks_.erase({"result", "0"});
+        bind(run.at("entry").text, dims);
+        blocks_.at({"arena", ""}).clear();  // as the trace began: kernels may leave rows that nobody reads
+    }
+
+    void launch(Call& call) {
+        call.kernel->launch(call.blocks, stream_, call.arguments.data());
+        check(aclrtSynchronizeStream(stream_), "the stream");
+        check_messages();
+    }
+
+    void feed(const char* name, const std::vector<int32_t>& numbers) {
+        const int64_t bytes = static_cast<int64_t>(numbers.size()) * 4;
+        blocks_.erase({name, ""});
+        block(name, "", bytes).upload(numbers.data(), bytes);
+    }
+
     // The token behind these: feeds them after `past` earlier ones.
     int32_t step(const std::vector<int32_t>& tokens, int64_t past, int64_t capacity) {
         const int64_t length = static_cast<int64_t>(tokens.size());
-        if (length != bound_) bind(length, capacity);
+        if (length != bound_) bind_length(length, capacity);
         const int32_t before = static_cast<int32_t>(past), fresh = static_cast<int32_t>(length);
         block("tokens", "", length * 4).upload(tokens.data(), length * 4);
         block("past", "", 4).upload(&before, 4);
         block("new", "", 4).upload(&fresh, 4);
         for (Call& call : calls_) call.kernel->launch(call.blocks, stream_, call.arguments.data());
         check(aclrtSynchronizeStream(stream_), "the stream");
-        if (std::strlen(aclGetRecentErrMsg()) > 0) throw std::runtime_error(aclGetRecentErrMsg());
+        check_messages();
         std::vector<float> logits(vocab_);
         block("result", "0", vocab_ * 4).download(logits.data(), vocab_ * 4);
         return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
     }
 
-    void bind(int64_t length, int64_t capacity) {
-        std::string entry = length == 1 ? "decode" : "prefill";
+    void bind_length(int64_t length, int64_t capacity) {
+        const std::string entry = length == 1 ? "decode" : "prefill";
         bool known = false;
         for (const Json& each : plan_.at("entries").list) known |= each.text == entry;
-        int64_t arena = 0;
-        const std::vector<Step> steps =
-            Linker(plan_).link(known ? entry : "step", {{"B", 1}, {"S", length}, {"T", capacity}}, arena);
-        if (block("arena", "", arena).bytes() < arena) blocks_.erase({"arena", ""});
         blocks_.erase({"tokens", ""});
+        bind(known ? entry : "step", {{"B", 1}, {"S", length}, {"T", capacity}});
+        bound_ = length;
+    }
+
+    void bind(const std::string& entry, const Dims& dims) {
+        int64_t arena = 0;
+        const std::vector<Step> steps = Linker(plan_).link(entry, dims, arena);
+        if (block("arena", "", arena).bytes() < arena) blocks_.erase({"arena", ""});
         calls_.clear();
         tilings_.clear();
         for (const Step& each : steps) bind_step(each, arena);
-        bound_ = length;
     }
 
     void bind_step(const Step& step, int64_t arena) {
@@ -175,6 +208,7 @@ std::vector<int32_t> numbers(const char* text) {
 int run(int argc, char** argv) {
     std::vector<int32_t> tokens;
     int64_t count = 16;
+    std::string check_mode;
     std::filesystem::path folder = std::filesystem::path(argv[0]).parent_path();
     for (int i = 1; i + 1 < argc; i += 2) {
         const std::string option = argv[i];
@@ -182,6 +216,10 @@ int run(int argc, char** argv) {
             tokens = numbers(argv[i + 1]);
         } else if (option == "--new") {
             count = std::stoll(argv[i + 1]);
+        } else if (option == "--check") {
+            check_mode = argv[i + 1];
+            if (check_mode != "first" && check_mode != "all")
+                throw std::runtime_error("use --check first or --check all");
         } else if (option == "--folder") {
             folder = argv[i + 1];
         } else {
@@ -190,7 +228,9 @@ int run(int argc, char** argv) {
     }
     check(aclInit(nullptr), "aclInit");
     check(aclrtSetDevice(0), "aclrtSetDevice");
-    const std::vector<int32_t> out = Model(folder.empty() ? "." : folder).generate(tokens, count);
+    Model model(folder.empty() ? "." : folder);
+    if (!check_mode.empty()) return model.check_trace(check_mode == "all") ? 0 : 1;
+    const std::vector<int32_t> out = model.generate(tokens, count);
     for (size_t i = 0; i < out.size(); i++) std::printf("%s%d", i ? "," : "", out[i]);
     std::printf("\n");
     return 0;

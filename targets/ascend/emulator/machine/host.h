@@ -154,10 +154,12 @@ aclError aclrtMemset(void* pointer, size_t max, int32_t value, size_t count) {
 aclError aclrtMemsetAsync(void* pointer, size_t max, int32_t value, size_t count, aclrtStream) {
     return aclrtMemset(pointer, max, value, count);
 }
+// Gives the message once, and null where there is none, as the device's does.
 const char* aclGetRecentErrMsg() {
     static std::string text;
     text = emu::report().text();
-    return text.c_str();
+    emu::report().clear();
+    return text.empty() ? nullptr : text.c_str();
 }
 
 // --- for Python ----------------------------------------------------------------------------------------------------
@@ -218,7 +220,11 @@ const char* dsv4c_emu_findings_json() {
     text = emu::report().json();
     return text.c_str();
 }
-const char* dsv4c_emu_report() { return aclGetRecentErrMsg(); }
+const char* dsv4c_emu_report() {
+    static std::string text;
+    text = emu::report().text();
+    return text.c_str();
+}
 const char* dsv4c_emu_cycles() { return emu::machine().cycles.c_str(); }
 void dsv4c_emu_clear_findings() { emu::report().clear(); }
 void dsv4c_emu_clear() {

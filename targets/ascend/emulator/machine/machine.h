@@ -198,11 +198,15 @@ struct Core {
     }
 };
 
+#ifndef DSV4C_CUBE_CORES
+#define DSV4C_CUBE_CORES 24
+#endif
+
 struct Settings {
     bool auto_sync = false;  // profile 2201-auto: the compiler's syncs on vector cores
     bool witness = false;
     uint64_t seed = 0;
-    int aic = 24, aiv = 48;
+    int aic = DSV4C_CUBE_CORES, aiv = 2 * DSV4C_CUBE_CORES;
     uint32_t ub_bytes = __NPU_ARCH__ == 3510 ? 248 * 1024 : 188160;  // spec §1.1: what is left without special flags
     uint32_t l1_bytes = 512 * 1024 - 256;
     uint64_t tiling_key = 0;
