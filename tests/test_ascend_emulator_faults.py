@@ -183,7 +183,7 @@ FAULTS = {
         "WaitFlag<HardEvent::V_MTE3>(2); ORDER(MTE3_V);",
     ),
     "flag_again": Fault(
-        "flag",
+        "again",
         r"SetFlag<V_MTE3>\(2\) again, and nothing says that the WaitFlag before it is over.*MTE3_V",
         "SetFlag<HardEvent::V_MTE3>(2); WaitFlag<HardEvent::V_MTE3>(2); @"
         "SetFlag<HardEvent::V_MTE3>(2); WaitFlag<HardEvent::V_MTE3>(2);",

@@ -5,4 +5,5 @@
 #include "intrinsics.h"
 #include "math.h"
 #include "patterns.h"
+#include "print.h"
 #include "sort.h"

@@ -210,7 +210,7 @@ void check_waited(const Core& c, const Item& item, const Clock& knows) {
     const bool over = c.flags[item.event][item.id].empty() && knows.own[l.dst] >= c.waited[item.event][item.id];
     if (l.dst == S || item.of_queue || over) return;
     const std::string event = event_name(l.src, l.dst), back = event_name(l.dst, l.src);
-    find("flag", item.at,
+    find("again", item.at,
          format("SetFlag<%s>(%d) again, and nothing says that the WaitFlag before it is over", event.c_str(), item.id),
          "let HardEvent::" + back + " say so first, or use another id");
 }
