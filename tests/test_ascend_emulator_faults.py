@@ -181,6 +181,7 @@ FAULTS = {
         r"a second time before a WaitFlag",
         "SetFlag<HardEvent::V_MTE3>(2); @ SetFlag<HardEvent::V_MTE3>(2); WaitFlag<HardEvent::V_MTE3>(2);",
         "WaitFlag<HardEvent::V_MTE3>(2); ORDER(MTE3_V);",
+        also=("again",),
     ),
     "flag_again": Fault(
         "again",

@@ -40,12 +40,12 @@ def compiled_host(folder: Path) -> Path:
 class OperatorRunner(EmulatorRunner):
     """The operators of one artefact: tiling on the host, kernels on emulated cores."""
 
-    def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, facts: Mapping[str, Any], groups: int = GROUPS, clock_mhz: int = 0) -> None:
         root = folder.parent / "operators"
-        super().__init__(root / "op_kernel", facts)
-        self.host = OperatorHost(compiled_host(root / "op_host"), (GROUPS, 2 * GROUPS))
+        super().__init__(root / "op_kernel", facts, groups, clock_mhz)
+        self.host = OperatorHost(compiled_host(root / "op_host"), (groups, 2 * groups))
         self.calls: Mapping[str, Mapping[str, Any]] = json.loads((root / "calls.json").read_text())
-        self.workspace = self.emulator.operator_workspace(GROUPS * max([0, *facts["workspace"].values()]))
+        self.workspace = self.emulator.operator_workspace(groups * max([0, *facts["workspace"].values()]))
 
     def bind(
         self, plan: Plan, entry: str, dims: Mapping[str, int], params: Mapping[str, str], spaces: Spaces
@@ -77,7 +77,7 @@ class OperatorProgram(EmulatedProgram):
         tiled = runner.host.tiling(call["op"], shapes, results, attributes)
         if tiled.data != np.array(step.scalars or (0,), np.int64).tobytes():
             raise BindError(f"{call['op']} tiles {np.frombuffer(tiled.data, np.int64)}, the plan has {step.scalars}")
-        blocks = 2 * GROUPS if runner.facts["cores"][step.kernel] == "AIV" else GROUPS
+        blocks = 2 * runner.groups if runner.facts["cores"][step.kernel] == "AIV" else runner.groups
         if (tiled.blocks, tiled.schedule_mode) != (blocks, 0):
             raise BindError(f"{call['op']} asks for {tiled.blocks} blocks in mode {tiled.schedule_mode}")
         if tiled.workspace != SYSTEM + blocks * runner.facts["workspace"].get(step.kernel, 0):
