@@ -69,6 +69,8 @@ def _statement(s: ir.Statement) -> str:
             return f"{_piece(s.dst)} = {s.op}({', '.join(map(_operand, s.srcs))})"
         case ir.Cast():
             return f"{_piece(s.dst)} = cast {s.dst.dtype} {_piece(s.src)}"
+        case ir.Unpack():
+            return f"{_piece(s.dst)} = unpack e2m1 {_piece(s.src)}"
         case ir.Where():
             test = f"{_operand(s.left)} {s.cmp} {_operand(s.right)}"
             return f"{_piece(s.dst)} = {_operand(s.yes)} where {test} else {_operand(s.no)}"
