@@ -174,6 +174,6 @@ SPELLING: Mapping[str, Spelling] = {
     **dict.fromkeys(UNARY, _unary),
     **dict.fromkeys(("whole_sum", "whole_max", "whole_min"), _whole),
     "shift_right": _shift, "duplicate": _duplicate, "iota": _iota, "cast": _cast, "unpack": _unpack, "brcb": _brcb,
-    "gather": _gather, "compress": _compress, "compare": _compare, "compares": _compares, "select": _select, "selects": _selects,
-    "copy_in": _copy_in, "copy_out": _copy_out,
+    "gather": _gather, "compress": _compress, "compare": _compare, "compares": _compares, "select": _select,
+    "selects": _selects, "copy_in": _copy_in, "copy_out": _copy_out,
 }  # fmt: skip
