@@ -66,6 +66,8 @@ def _summary(out: Path) -> dict[str, object]:
     manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
     plan = plan_from_json(json.loads((out / PLAN).read_text(encoding="utf-8")))
     weights = out / WEIGHTS
+    stored = manifest["target"]["facts"]["quantised"].values()
+    packed = {f"weights_{what}": sum(row[what] for row in stored) for what in ("packed", "converted")} if stored else {}
     return {
         "artefact": str(out),
         "model": manifest["model"]["name"],
@@ -75,6 +77,7 @@ def _summary(out: Path) -> dict[str, object]:
         "kernels": _kernels(plan),
         "launches_per_step": launches(plan, "decode" if "decode" in plan.entries else "step"),
         "weights_bytes": weights.stat().st_size if weights.exists() else 0,
+        **packed,
     }
 
 

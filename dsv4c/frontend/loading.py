@@ -61,7 +61,11 @@ class LoadCall:
 
 
 def add_load_functions(
-    module: Module, config: Config, sources: Mapping[str, Source], dtype: str
+    module: Module,
+    config: Config,
+    sources: Mapping[str, Source],
+    dtype: str,
+    kept: Mapping[str, str] | None = None,
 ) -> dict[str, LoadCall]:
     """Add the weights functions that the sources need, and say for every leaf which one makes it, in order.
 
@@ -70,10 +74,15 @@ def add_load_functions(
         config: the model.
         sources: where each leaf lies, from ``names.resolve``.
         dtype: the compute dtype (f32, bf16 or f16).
+        kept: weights that stay as they are stored: the path of one, and the path that its scales are given.
     """
     calls = {}
     for path, leaf in weight_leaves(config).items():
         source = sources[path]
+        if kept and path in kept:
+            assert source.scale is not None
+            calls[path], calls[kept[path]] = LoadCall(None, (source.name,)), LoadCall(None, (source.scale,))
+            continue
         function = load_function(module, source, tensor_of(leaf, dtype))
         tensors = (source.name, source.scale) if source.scale else (source.name,)
         calls[path] = LoadCall(function.name if function else None, tensors)

@@ -35,11 +35,12 @@ def emit(
     from ..tile.table import TileTable
     from ..tile.templates import LOWER
     from ..tile.text import logical_text, physical_text
+    from ..weights import ARITHMETIC
     from .host import write_host
     from .spell import spell
 
     table = TileTable(load_chip(PACKAGE, chip_name))
-    lowered, expanded = expand(module, lambda op: op.name in LOWER)
+    lowered, expanded = expand(module, lambda op: op.name in LOWER or op.name in ARITHMETIC)
     plan = lower(lowered, entries, table, LOWER)
     module.functions.update({name: f for name, f in lowered.functions.items() if f.kind == "weights"})
     texts = folder / KERNELS
@@ -67,6 +68,11 @@ def core_kind(parts: tuple[Any, ...]) -> str:
     return "MIX" if len(parts) > 1 else str(parts[0].core)
 
 
+def keeps(chip_name: str, codes: str, columns: int) -> bool:
+    """Whether the vector cores make numbers of such codes, and tiles meet their scales."""
+    return codes in load_chip(PACKAGE, chip_name).facts["codes"]["value"] and columns % 32 == 0
+
+
 def pack_weight(module: Module, stored: TensorType, form: str) -> Function:
     """The weights function that brings tensors like ``stored`` into ``form``."""
     from ..tile.packing import pack_function
@@ -78,6 +84,10 @@ def unpack_weight(packed: Array, form: str, stored: TensorType) -> Array:
     """The weight from its packed form, in its own dtype."""
     from dsv4c.ir.types import DTYPES
 
+    from ..tile.packing import Scales
+
+    if form.startswith(Scales.PREFIX):
+        return Scales.parse(form).unpack(packed, stored)
     return packed.astype(DTYPES[stored.dtype])
 
 
@@ -102,6 +112,7 @@ def make(chip: str) -> Target:
         unpack=unpack_weight,
         open=open_runner,
         pipeline=PIPELINE,
+        keeps=lambda codes, columns: keeps(chip, codes, columns),
     )
 
 

@@ -241,7 +241,10 @@ def cast(s: Scope, c: Cast) -> None:
 def unpack(s: Scope, u: Unpack) -> None:
     """Two numbers a byte."""
     check_codes(s, "f4e2m1")
-    s.emit("unpack", "V", (flat(s.region(u.dst)),), (flat(s.region(u.src)),))
+    dst, src = flat(s.region(u.dst)), flat(s.region(u.src))
+    if dst.count != 2 * src.count:
+        raise IllegalError(f"{u.src.tile.name}: rows of {u.src.cols} bytes are padded, rows of numbers are not")
+    s.emit("unpack", "V", (dst,), (src,))
 
 
 def check_codes(s: Scope, kind: str) -> None:

@@ -14,7 +14,7 @@ from ..logical import Piece, Tensor, Window
 from ..scalar import Int, aligned, rest
 
 GROUP = 16  # scales of a row that fill whole blocks in every dtype
-MANY = 64  # columns of a scale that are deep enough for a tile
+MANY = 64  # columns of a scale that are deep enough for a tile; the same number of e2m1 fills a block
 PER_BYTE = {"f4e2m1": 2}
 
 
@@ -34,7 +34,10 @@ class Codes:
         """Depths of a tile, the best first."""
         if self.fine(k):
             return [GROUP * self.columns]
-        return [d for d in (256, 128, 64, 32) if self.columns >= k or self.columns % d == 0]
+        block = 32 * PER_BYTE.get(self.kind, 1)  # codes that fill a block of memory
+        deep = aligned(k, block)
+        fit = (d for d in (256, 128, 64, 32) if d % block == 0 and (self.columns >= k or self.columns % d == 0))
+        return sorted({min(d, deep) if self.columns >= k else d for d in fit}, reverse=True)
 
     def across(self, k: int) -> int:
         """Scales of a row in memory."""
