@@ -145,10 +145,15 @@ def test_a_quantised_model_agrees_with_the_reference(quantised: dict[str, Path])
 
 
 @needs_compiler
-def test_a_quantised_model_answers_alike_everywhere(quantised: dict[str, Path]):
+def test_a_quantised_model_answers_alike_everywhere(quantised: dict[str, Path], tmp_path: Path):
     prompt = json.loads((TINY / "tokens.json").read_text())["prompt"]
     tokens = {name: dsv4c.load(path).generate(prompt, 12) for name, path in quantised.items()}
     assert tokens[LATE] == tokens[CHIP] == tokens["cpu"]
+    folder = shutil.copytree(quantised[LATE], tmp_path / "out")  # a program without Python, too
+    subprocess.run(["make", "-j2", "emulate"], cwd=folder, check=True, capture_output=True)
+    words = ["./run_emulated", "--tokens", ",".join(map(str, prompt)), "--new", "12"]
+    done = subprocess.run(words, cwd=folder, check=True, capture_output=True, text=True, env={"PATH": ""})
+    assert done.stdout == ",".join(map(str, tokens["cpu"])) + "\n"
 
 
 def test_a_quantised_model_stays_packed(quantised: dict[str, Path], artefacts: dict[str, Path]):

@@ -13,13 +13,17 @@ from ascend import needs_compiler
 from quantise import fp4_rows, fp8_blocks, pack_nibbles
 from tiling import Arrays, Bench, Case, Sizes, counts, normal, reference
 
-from dsv4c.ir.types import DTYPES
+from dsv4c.ir.core import Module
+from dsv4c.ir.interp import run_tensors
+from dsv4c.ir.types import DTYPES, TensorType
 from dsv4c.targets.ascend.spell import spell
+from dsv4c.targets.ascend.target import unpack_weight
 from dsv4c.targets.tile.chip import load_chip
 from dsv4c.targets.tile.davinci.legalize import legalize
 from dsv4c.targets.tile.davinci.scope import IllegalError
 from dsv4c.targets.tile.kernels.linear import linear, linear_experts
-from dsv4c.targets.tile.kernels.packed import Codes
+from dsv4c.targets.tile.kernels.packed import GROUP, Codes
+from dsv4c.targets.tile.packing import Scales, pack_function
 
 pytestmark = needs_compiler
 Cases = Iterator[tuple[str, Case]]
@@ -118,6 +122,22 @@ def test_codes_are_cast_on_the_chip(benches: dict[str, Bench]):
     assert "ReinterpretCast<fp4x2_e2m1_t>(), RoundMode::CAST_NONE" in text["experts_f4e2m1"]
     other = spell(benches["910b3"].kernels["i8_40_96_1"].physical).kernel
     assert "ReinterpretCast<int8_t>(), RoundMode::CAST_NONE" in other
+
+
+@pytest.mark.parametrize("fine", [False, True])
+@pytest.mark.parametrize(("lead", "n", "across", "rows"), [((), 300, 5, 128), ((3,), 70, 16, 32), ((), 40, 1, 1)])
+def test_scales_are_packed_and_unpacked(lead: tuple[int, ...], n: int, across: int, rows: int, fine: bool):
+    layout, down = Scales(fine, rows, n, "bf16"), -(-n // rows)
+    stored = TensorType((*lead, down, across), "f8e8m0")
+    assert Scales.parse(layout.form) == layout
+    exponents = np.random.default_rng(0).integers(-20, 20, (*lead, down, across))
+    scale = np.exp2(exponents).astype(DTYPES["f8e8m0"])
+    module = Module("scales")
+    (packed,) = run_tensors(module, pack_function(module, stored, layout.form).name, [scale])
+    each = np.repeat(scale.astype("f"), rows, axis=-2)[..., :n, :].reshape(-1, across)
+    got = packed.astype("f")
+    assert ((got[:, :across] if fine else got.T) == each).all() and (got.shape[1] % GROUP == 0 or not fine)
+    assert (unpack_weight(packed, layout.form, stored).view("u1") == scale.view("u1")).all()
 
 
 @pytest.mark.parametrize("codes", [F8, F4])
