@@ -17,7 +17,7 @@ from dsv4c.targets.tile.chip import load_chip
 from dsv4c.targets.tile.davinci.legalize import legalize
 from dsv4c.targets.tile.davinci.scope import IllegalError
 from dsv4c.targets.tile.kernels import lines, norm
-from dsv4c.targets.tile.kernels.attention import mla_absorbed, sparse_attention
+from dsv4c.targets.tile.kernels.attention import mla_absorbed, mla_naive, sparse_attention
 from dsv4c.targets.tile.kernels.indexer import lightning_indexer
 from dsv4c.targets.tile.kernels.linear import linear, linear_experts
 from dsv4c.targets.tile.templates.rows import blocks, row_tiles
@@ -139,6 +139,31 @@ def absorbed() -> Cases:
         )
 
 
+def naive() -> Cases:
+    for dtype, heads, nope, turned, width in (("f32", 3, 20, 8, 32), ("bf16", 2, 64, 32, 48)):
+        channels = heads * (nope + width)
+
+        def inputs(
+            rng: np.random.Generator, s: Sizes, dtype=dtype, heads=heads, both=nope + turned, turned=turned, n=channels
+        ) -> Arrays:
+            b, t = s["B"], s["T"]
+            return {
+                "q": normal(rng, dtype, b, s["S"], heads, both), "expanded": normal(rng, dtype, b, t, n),
+                "rope_keys": normal(rng, dtype, b, t, turned), "past": np.array([t - s["S"], 0][:b], np.int32),
+            }  # fmt: skip
+
+        def want(a: Arrays, s: Sizes, nope=nope, width=width, n=channels) -> Arrays:
+            q, expanded, rope_keys, past = a.values()
+            same = np.eye(n, dtype=expanded.dtype)  # a weight that leaves latents as they are
+            operands = q, expanded, rope_keys, same, past
+            return {"out": reference("mla_attention", *operands, scale=0.2, nope=nope, width=width)[0]}
+
+        options = {"heads": heads, "nope": nope, "turned": turned, "width": width, "scale": 0.2, "dtype": dtype}
+        tiles, absolute = [{"rows": 16, "panel": 16, "chunk": 16}], 0.0 if dtype == "f32" else 0.02
+        sizes = ({"B": 2, "S": 21, "T": 40}, {"B": 1, "S": 1, "T": 5})
+        yield f"naive_{dtype}", Case(mla_naive, options, tiles, sizes, inputs, want, 64, absolute)
+
+
 def indexers() -> Cases:
     for dtype, heads, width, rate, top_k in (("f32", 4, 40, 1, 5), ("bf16", 18, 64, 4, 70)):
         def inputs(rng: np.random.Generator, s: Sizes, dtype=dtype, heads=heads, width=width) -> Arrays:
@@ -186,7 +211,7 @@ def vectors() -> Cases:
     yield "swiglu", Case(lines.swiglu, options, tiles, counts("M", 7), halves, gated)
 
 
-FAMILIES = (linears, experts, sparse, absorbed, indexers, vectors)
+FAMILIES = (linears, experts, sparse, absorbed, naive, indexers, vectors)
 CASES: dict[str, Case] = {name: case for family in FAMILIES for name, case in family()}
 
 

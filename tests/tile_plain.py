@@ -1,4 +1,4 @@
-"""Cases of copies, casts, comparisons and gathers (tiling.py)."""
+"""Cases of copies, casts, comparisons, gathers and greedy choice (tiling.py)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from tiling import Array, Arrays, Case, Cases, Sizes, core, counts, normal
 
 from dsv4c.ir.types import DTYPES
 from dsv4c.targets.tile.kernels import copies, lines
+from dsv4c.targets.tile.kernels.select import argmax
 
 LINE = [{"cols": 1024}]
 POINTS = counts("N", 1, 31, 1024, 5000)
@@ -165,4 +166,18 @@ def special_gathers() -> Cases:
     yield "gather_counted", Case(copies.gather_rows, options, [{"cols": 32}], ({"M": 30, "N": 5},), counted, first)
 
 
-FAMILIES = (elementwise, comparisons, copied, gathers, special_gathers)
+def choices() -> Cases:
+    def logits(rng: np.random.Generator, s: Sizes, dtype: str) -> Arrays:
+        x = np.round(rng.standard_normal((s["M"], s["N"])) * 2)  # many are equal
+        x[s["M"] // 2] = -np.inf
+        return {"x": x.astype(DTYPES[dtype])}
+
+    for dtype in ("f32", "bf16"):
+        yield f"argmax_{dtype}", Case(
+            argmax, {"dtype": dtype}, LINE, ({"M": 1, "N": 1}, {"M": 3, "N": 1000}, {"M": 50, "N": 5000}),
+            lambda r, s, d=dtype: logits(r, s, d),
+            lambda a, s: {"y": np.argmax(a["x"].astype(np.float32), 1).astype(np.int32)},
+        )  # fmt: skip
+
+
+FAMILIES = (elementwise, comparisons, copied, gathers, special_gathers, choices)

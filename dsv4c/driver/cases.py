@@ -222,18 +222,26 @@ def _attention() -> list[Case]:
         out.append(Case("lightning_indexer", keys, attrs, LONG, draw=draw, unordered=True))
     for heads, rank, nope, turned, wide in ((16, 64, 32, 16, 32), (5, 40, 24, 8, 20)):
         caches = {"latents": t(B, T, rank), "rope_keys": t(B, T, turned)}
-        limits = {"limit": i32(B)}
-        absorbed = {"q": t(B, S, heads, rank), "q_rope": t(B, S, heads, turned), **caches, **limits}
+        absorbed = {"q": t(B, S, heads, rank), "q_rope": t(B, S, heads, turned), **caches, "limit": i32(B)}
         out.append(Case("mla_absorbed", absorbed, {"scale": 0.2}, LONG, draw=draw))
         weights = {"kv_b": t(heads * (nope + wide), rank)}
-        naive = {"q": t(B, S, heads, nope + turned), **caches, **weights, **limits}
+        naive = {"q": t(B, S, heads, nope + turned), **caches, **weights}
         attrs = {"scale": 0.2, "nope": nope, "width": wide}
-        out.append(Case("mla_attention", naive, attrs, LONG, frozenset(weights), draw))
+        for limit, drawn in ((i32(B), past), (i32(B, S, 5), picks("T"))):
+            operands = {**naive, "limit": limit}
+            out.append(Case("mla_attention", operands, attrs, LONG, frozenset(weights), {"limit": drawn}))
     return out
+
+
+def _argmax() -> list[Case]:
+    """Greedy choice among logits; some are equal."""
+    ties = {"x": lambda g, shape, dims: np.round(g.standard_normal(shape) * 3)}
+    widths = (64, 1000, 129280)
+    return [Case("argmax", {"x": t(M, n)}, {"axis": 1}, ROWS[:3], draw=draw) for n in widths for draw in ({}, ties)]
 
 
 CASES: tuple[Case, ...] = tuple(
     case
-    for family in (_norms, _ropes, _products, _routes, _hyper, _state, _attention)
+    for family in (_norms, _ropes, _products, _routes, _hyper, _state, _attention, _argmax)
     for case in family()
 )

@@ -41,9 +41,8 @@ def literal(value: ph.Value, dtype: str) -> str:
     if isinstance(value, float):
         if dtype == "i32":
             return f"int32_t({int(value)})"
-        if value in (float("inf"), float("-inf")):
-            return f"{'-' if value < 0 else ''}Infinity()"
-        number = f"{value!r}f"
+        infinite = value in (float("inf"), float("-inf"))
+        number = f"{'-' if value < 0 else ''}Infinity()" if infinite else f"{value!r}f"
         return number if dtype == "f32" else f"{TYPES[dtype]}({number})"
     assert not isinstance(value, str)
     return f"{TYPES[dtype]}({c_text(value)})"

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dsv4c.ir.kernel_ops.positions import MASKED
+
 from ..build import Kernel
 from ..logical import Piece, Program
-from ..scalar import Int, ceildiv, least, less, most, mul, sub
+from ..scalar import Int, ceildiv, least, less, most, mul, rest, sub
 from .online import Cache, Sizes, Task, masked
 
 
@@ -103,3 +105,47 @@ def mla_absorbed(
     return k.done()
 
 
+
+
+def mla_naive(
+    *, heads: int, nope: int, turned: int, width: int, scale: float, dtype: str, rows: int, panel: int, chunk: int,
+    stages: int,
+) -> Program:  # fmt: skip
+    """``q [B, S, H, nope + r]`` over ``expanded [B, T, H, nope + width]``, keys and values of every head, and
+    ``rope_keys [B, T, r]``, which heads share: those up to each query's own place, ``past`` being i32 ``[B]``. A task
+    is a block of tokens of one head. Out ``[B, S, H, width]``.
+    """
+    k = Kernel("mla_naive", stages)
+    batch, length, count = k.size("B"), k.size("S"), k.size("T")
+    wide, held = nope + turned, nope + width
+    q = k.tensor("q", dtype, batch, length, heads, wide)
+    expanded = k.tensor("expanded", dtype, batch, count, heads, held)
+    rope_keys, past = k.tensor("rope_keys", dtype, batch, count, turned), k.tensor("past", "i32", batch)
+    out = k.out("out", dtype, batch, length, heads, width)
+    blocks = ceildiv(length, rows)
+    for number in k.tasks(batch * blocks * heads):
+        head, block = number % heads, number // heads
+        b, s = block // blocks, block % blocks * rows
+        before, valid = k.read(past, b), rest(length, s, rows)
+        row = (b * length + s) * heads + head
+        task = Task(k, Sizes(rows, panel, chunk), dtype, scale)
+        at, pitch = row * wide, heads * wide
+        task.begin([q.window(at, valid, nope, pitch), q.window(at + nope, valid, turned, pitch)], width)
+        plain, values = (
+            Cache(expanded, b * count, n, head * held + start, heads * held) for n, start in ((nope, 0), (width, nope))
+        )
+        caches = [plain, Cache(rope_keys, b * count, turned)]
+        task.contiguous(caches, least(count, before + s + valid), _causal(k, before + s, rows, panel), values)
+        task.end(out, row, valid, heads)
+    return k.done()
+
+
+def _causal(k: Kernel, first: Int, rows: int, panel: int) -> Callable[[Int, Piece], Piece]:
+    """Row i of the scores is the query at place ``first + i``, and sees what is not behind it."""
+
+    def mask(begin: Int, scores: Piece) -> Piece:
+        places = k.full(k.iota(panel, sub(begin, first), "f32"), rows, panel)
+        behind = k.sub(places, k.iota(rows, 0, "f32").flat(rows, 1))
+        return k.where(behind, "<=", 0.0, scores, MASKED)
+
+    return mask

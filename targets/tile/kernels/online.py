@@ -23,16 +23,20 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Cache:
-    """Keys as rows of ``width`` channels, from row ``first`` of a tensor on."""
+    """Keys or values as ``width`` channels of rows, from channel ``start`` and row ``first`` of a tensor on; ``pitch``
+    channels make a row, where not all of them belong.
+    """
 
     tensor: Tensor
     first: Int
     width: int
+    start: Int = 0
+    pitch: int = 0
 
     def rows(self, row: Int, count: Int, start: Int = 0, width: Int | None = None) -> Window:
         """Some rows, or some of their channels."""
-        wide = self.width if width is None else width
-        return self.tensor.window((self.first + row) * self.width + start, count, wide, self.width)
+        wide, pitch = self.width if width is None else width, self.pitch or self.width
+        return self.tensor.window((self.first + row) * pitch + self.start + start, count, wide, pitch)
 
 
 def masked(k: Kernel, column: Piece, cmp: str, bound: Int | float, scores: Piece) -> Piece:
@@ -45,15 +49,15 @@ Mask = Callable[[Int, Piece], Piece]  # the first key of a panel, and its scores
 
 
 class Task:
-    """One query's block of heads over all its keys. Scores add up over pairs of query and cache; values are the keys of
-    the first cache.
+    """A block of queries over the same keys: heads of one token, or tokens of one head. Scores add up over pairs of
+    query and cache; values are the keys of the first cache, or have a cache of their own.
     """
 
     def __init__(self, k: Kernel, sizes: Sizes, dtype: str, scale: float) -> None:
         self.k, self.sizes, self.dtype, self.scale = k, sizes, dtype, scale
 
-    def begin(self, queries: Sequence[Window]) -> None:
-        """The query as operands; nothing seen yet."""
+    def begin(self, queries: Sequence[Window], width: int = 0) -> None:
+        """The queries as operands; nothing seen yet. Values have ``width`` channels where they are not keys."""
         k, rows = self.k, self.sizes.rows
         self.queries = []
         for window in queries:
@@ -64,7 +68,7 @@ class Task:
         self.peak, self.total = k.vec(rows, 1, name="peak"), k.vec(rows, 1, name="total")
         k.copy(MASKED, self.peak)
         k.copy(0.0, self.total)
-        self.width = self.queries[0].cols
+        self.width = width or self.queries[0].cols
         self.chunks = -(-self.width // self.sizes.chunk)
         self.values = k.vec(self.chunks * rows, self.sizes.chunk, name="values")  # the chunks below each other
         k.copy(0.0, self.values)
@@ -75,9 +79,12 @@ class Task:
         self.k.copy(sink, self.peak)
         self.k.copy(1.0, self.total)
 
-    def contiguous(self, caches: Sequence[Cache], count: Int, mask: Mask | None = None) -> None:
-        """``count`` keys side by side, but for those that ``mask`` hides."""
+    def contiguous(
+        self, caches: Sequence[Cache], count: Int, mask: Mask | None = None, apart: Cache | None = None
+    ) -> None:
+        """``count`` keys side by side, but for those that ``mask`` hides; values that are no keys stand ``apart``."""
         k, panel = self.k, self.sizes.panel
+        valued = apart or caches[0]
         for turn in k.loop(ceildiv(count, panel)):
             first = turn * panel
             here = rest(count, first, panel)
@@ -88,10 +95,14 @@ class Task:
             scores = masked(k, k.iota(panel, 0, "f32"), "<", sub(count, first), scores)
             scores = scores if mask is None else mask(first, scores)
 
-            def values(start: Int, cache: Cache = caches[0], first: Int = first, here: Int = here) -> Piece:
-                return k.load(cache.rows(first, here, start, self._wide(start)), panel, self.sizes.chunk)
+            def values(start: Int, first: Int = first, here: Int = here) -> Piece:
+                return k.load(valued.rows(first, here, start, self._wide(start)), panel, self.sizes.chunk)
 
-            self._panel(scores, keys[0], values)
+            operand = keys[0]
+            if apart and self.dtype != "f32":
+                operand = self._operand(apart.width)
+                k.load_into(operand, apart.rows(first, here))
+            self._panel(scores, operand, values)
 
     def gathered(self, caches: Sequence[Cache], chosen: Tensor, at: Int, top_k: int) -> None:
         """The keys whose numbers stand in ``chosen`` from ``at`` on; a negative number names none."""
@@ -158,9 +169,9 @@ class Task:
                 k.mma(sums, weights, keys, 1, self.sizes.rows, turned=(start, self.sizes.chunk))
             k.add(k.mul(held, fade), k.to_vector(sums), out=held)
 
-    def end(self, out: Tensor, row: Int, valid: Int) -> None:
-        """The weighted values over their sum, to rows of ``out``."""
+    def end(self, out: Tensor, row: Int, valid: Int, apart: int = 1) -> None:
+        """The weighted values over their sum, to rows of ``out``, each ``apart`` behind the last."""
         for number in self.k.loop(self.chunks):
             values, start = self.values.part(number * self.sizes.rows, self.sizes.rows), number * self.sizes.chunk
-            window = out.window(row * self.width + start, valid, self._wide(start), self.width)
+            window = out.window(row * self.width + start, valid, self._wide(start), apart * self.width)
             self.k.store(window, self.k.div(values, self.total))

@@ -7,13 +7,32 @@ those equal to it say how many of them belong. What is chosen keeps its order.
 from __future__ import annotations
 
 from ..build import Kernel
-from ..logical import Piece
+from ..logical import Piece, Program
+from ..scalar import ceildiv, rest
 
 UNIT = 64  # columns of the tiles that hold a stream: whole repeats
 LEAST, MOST = -2139095040.0, 2139095040.0  # the ordered integers of -inf and inf
 SIGN = -2147483648.0
 BITS = 31  # steps that halve the integers of one sign
 NEVER = float("-inf")
+
+
+def argmax(*, dtype: str, cols: int, stages: int) -> Program:
+    """``y [M]``: where the largest of ``x [M, N]`` stands in its row, the lowest place on ties; N below 2^24."""
+    k = Kernel("argmax", stages)
+    rows, count = k.size("M"), k.size("N")
+    x, y = k.tensor("x", dtype, rows, count), k.out("y", "i32", rows)
+    for row in k.tasks(rows):
+        peak, place = k.full(NEVER, 1, 1), k.full(0.0, 1, 1)
+        for chunk in k.loop(ceildiv(count, cols)):
+            begin = chunk * cols
+            tile = k.load(x.row(row, begin, rest(count, begin, cols)), 1, cols, fill=NEVER)
+            top = k.largest(tile)
+            first = k.smallest(k.where(tile, "==", top, k.iota(cols, begin, "f32"), MOST))
+            k.where(top, ">", peak, first, place, out=place)
+            k.maximum(top, peak, out=peak)
+        k.store(y.window(row, 1, 1, 1), k.cast(place, "i32"))
+    return k.done()
 
 
 class Best:

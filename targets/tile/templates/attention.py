@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from dsv4c.ir.core import Op
+from dsv4c.ir.types import TensorType
 
 from ...heads import absorb_heads
-from ...shapes import number, out_view
-from ..kernels.attention import mla_absorbed, sparse_attention
+from ...shapes import int_attr, number, out_view
+from ..kernels.attention import mla_absorbed, mla_naive, sparse_attention
 from ..kernels.indexer import lightning_indexer
 from ..kernels.select import UNIT
 from ..lower import FunctionLowering, Template
@@ -18,7 +19,7 @@ CHUNKS = (128, 96, 80, 64, 48, 32, 16)  # channels of a weighted sum
 
 
 def _tiles(heads: int, width: int) -> Iterator[Mapping[str, int]]:
-    """Heads of a task, keys of a turn, channels of a sum."""
+    """Queries of a task, keys of a turn, channels of a sum."""
     rows = sorted({min(aligned(heads, 16), r) for r in (128, 64, 32, 16)}, reverse=True)
     chunk = next(c for c in CHUNKS if aligned(width, 16) % c == 0)
     for r in rows:
@@ -75,8 +76,30 @@ def _absorbed(f: FunctionLowering, op: Op, skip: int) -> None:
 
 
 def lower_mla_attention(f: FunctionLowering, op: Op) -> None:
-    """Every head's matrices go to the query and to the result: keys and values of all heads are never written out."""
-    absorb_heads(f, op, lambda core, skip: _absorbed(f, core, skip))
+    """A chunk of tokens meets keys and values of every head, written out; one token, or positions that are chosen, meet
+    the latents themselves, for which each head's matrices go to the query and to the result.
+    """
+    q, limit = op.operands[0], op.operands[4]
+    if q.shape[1] == 1 or limit.tensor.rank == 3:
+        absorb_heads(f, op, lambda core, skip: _absorbed(f, core, skip))
+    else:
+        _naive(f, op)
+
+
+def _naive(f: FunctionLowering, op: Op) -> None:
+    q, latents, rope_keys, kv_b, past = op.operands
+    (batch, length, heads, _), (_, count, _), (out,) = q.shape, latents.shape, op.results
+    width, nope = int_attr(op, "width"), int_attr(op, "nope")
+    both = TensorType((batch, count, heads * (nope + width)), q.dtype)
+    expanded = f.emit("matmul", (latents, kv_b), {"trans_b": True, "out": ""}, both)
+    options = {
+        "heads": number(heads), "nope": nope, "turned": number(rope_keys.shape[2]), "width": width,
+        "scale": op.attrs["scale"], "dtype": q.dtype,
+    }  # fmt: skip
+    name = f.table.get(mla_naive, options, _tiles(128, width))
+    shape = batch, count, heads, nope + width
+    views = f.view(q), f.view(expanded, shape), f.view(rope_keys), f.view(past), out_view(f, out, out.shape)
+    f.run_kernel(name, views, {"B": batch, "S": length, "T": count})
 
 
 ATTENTION: Mapping[str, Template] = {

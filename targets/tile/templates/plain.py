@@ -11,6 +11,7 @@ from dsv4c.plan import View
 
 from ...shapes import int_attr, number, out_view
 from ..kernels import copies, lines
+from ..kernels.select import argmax
 from ..lower import FunctionLowering, Template
 from ..scalar import aligned
 
@@ -201,6 +202,16 @@ def lower_gather(f: FunctionLowering, op: Op) -> None:
     f.run_kernel(name, (*args, out_view(f, op.results[0], (rows, width))), {"M": rows, "N": table.shape[lead]})
 
 
+def lower_argmax(f: FunctionLowering, op: Op) -> None:
+    """Of the last axis."""
+    (x,), (out,) = op.operands, op.results
+    if op.attrs["axis"] != x.tensor.rank - 1 or x.dtype not in ("f32", "bf16"):
+        raise refuse(f, op, "of floats, along the last axis")
+    rows, count = product(x.shape[:-1]), x.shape[-1]
+    name = f.table.get(argmax, {"dtype": x.dtype}, LINE)
+    f.run_kernel(name, (f.view(x, (rows, count)), out_view(f, out, (rows,))), {"M": rows, "N": count})
+
+
 def lower_nothing(f: FunctionLowering, op: Op) -> None:
     """Constants are part of the kernels that use them."""
 
@@ -209,5 +220,5 @@ PLAIN: Mapping[str, Template] = {
     "cast": lower_cast, "copy": lower_copy, "reshape": lower_copy, "add": lower_binary, "mul": lower_binary,
     "sub": lower_binary, "lt": lower_compare, "le": lower_compare, "eq": lower_compare, "iota": lower_iota,
     "slice": lower_slice, "concat": lower_concat, "gather": lower_gather, "broadcast_to": lower_broadcast,
-    "transpose": lower_transpose, "const": lower_nothing,
+    "transpose": lower_transpose, "argmax": lower_argmax, "const": lower_nothing,
 }  # fmt: skip
