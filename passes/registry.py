@@ -10,6 +10,7 @@ from .fuse_kernels import FuseKernels
 from .fuse_mla_projections import FuseMlaProjections
 from .inline import Inline
 from .partition_experts import PartitionExperts
+from .quantize import Quantize
 from .rewrite_sparse_attention import RewriteSparseAttention
 from .specialize import Specialize
 
@@ -20,6 +21,7 @@ PASSES: tuple[type[Pass], ...] = (
     FuseHyperConnections,
     Specialize,
     AbsorbMla,
+    Quantize,
     FuseMlaProjections,
     PartitionExperts,
     Inline,

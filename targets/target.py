@@ -88,7 +88,8 @@ class Target:
 
     ``emit(module, entries, folder, tuned)`` writes kernels and build products below ``folder``; ``tuned`` may be None.
     ``tune(module, entries, progress)`` measures the content of a tuning file; None where there is nothing to choose.
-    ``pack(module, stored, form)``
+    ``keeps(codes, columns)`` says whether its products read such codes with a scale a ``columns`` columns
+    (``dequantize``). ``pack(module, stored, form)``
     gives the weights function for a layout that the plan asks for, ``unpack`` undoes it. ``open(folder, facts,
     threads)`` gives the runner, or a UserError when this machine cannot run it. ``pipeline`` are the passes that run
     before ``emit``, in their order. ``meanings(module, entries)`` gives what each kernel of ``emit`` computes; None
@@ -103,6 +104,7 @@ class Target:
     unpack: Callable[[Array, str, TensorType], Array]
     open: Callable[[Path, Mapping[str, Any], int | None], Runner]
     pipeline: tuple[Pass, ...] = ()
+    keeps: Callable[[str, int], bool] = lambda codes, columns: False
     tune: Callable[[Module, tuple[str, ...], Callable[[str], None]], Mapping[str, Any]] | None = None
     meanings: Callable[[Module, tuple[str, ...]], Mapping[str, Meaning]] | None = None
     timed: Callable[[Path, Mapping[str, Any]], TimedRunner] | None = None

@@ -15,7 +15,7 @@ from dsv4c.plan import DERIVED, Ref
 
 from .lowering import FunctionLowering, Keeping
 
-ARITHMETIC = frozenset({"reshape", "cast", "concat", "slice", "transpose"})
+ARITHMETIC = frozenset({"reshape", "cast", "concat", "slice", "transpose", "dequantize"})
 PLAIN = frozenset({"reshape", "cast"})  # packing undoes these: what they give is the checkpoint's weight itself
 
 

@@ -782,6 +782,14 @@ ILLEGAL = {
         "Cast(ub<half>(Y, 64), ub<bfloat16_t>(X, 64), RoundMode::CAST_RINT, 64);",
         "this pair of types does not exist",
     ),
+    "from_fp8": (
+        "Cast(ub<float>(Y, 64), ub<fp8_e4m3fn_t>(X, 64), RoundMode::CAST_NONE, 64);",
+        "this pair of types does not exist",
+    ),
+    "from_fp4": (
+        "Cast(ub<bfloat16_t>(Y, 64), ub<fp4x2_e2m1_t>(X, 32), RoundMode::CAST_NONE, 64);",
+        "this pair of types does not exist",
+    ),
     "int_exp": ("auto x = ub<int32_t>(X, 64); Exp(x, x, 64);", "Exp: this element type"),
     "scatter": (
         "auto x = ub<float>(X, 64); Scatter(x, x, ub<uint32_t>(Y, 64), 0, 64);",

@@ -295,6 +295,50 @@ def test_exact_casts(library: Library) -> None:
     np.testing.assert_array_equal(cast(library, "cast_repeat", x, np.float16), x.astype(np.float16))
 
 
+PACKED = {  # of 3510 only
+    "late_fp8": """
+    auto x = ub<uint8_t>(X, n); auto z = ub<float>(Z, n);
+    in(x, a, n); ORDER(MTE2_V);
+    Cast(z, x.ReinterpretCast<fp8_e4m3fn_t>(), RoundMode::CAST_NONE, n);
+    ORDER(V_MTE3); out(b, z, n);
+""",
+    "late_fp4": """
+    auto x = ub<uint8_t>(X, n); auto z = ub<bfloat16_t>(Z, 2 * n);
+    in(x, a, n); ORDER(MTE2_V);
+    Cast(z, x.ReinterpretCast<fp4x2_e2m1_t>(), f < 1 ? RoundMode::CAST_NONE : RoundMode::CAST_RINT, 2 * n - int(f < 0));
+    ORDER(V_MTE3); out(b, z, 2 * n);
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def late(tmp_path_factory: pytest.TempPathFactory, machine_folder: Path) -> Library:
+    return compiled(PACKED, tmp_path_factory.mktemp("packed"), machine_folder, 3510)
+
+
+def test_codes_become_numbers(late: Library) -> None:
+    every = np.arange(256, dtype=np.uint8)
+    wide, pairs = np.zeros(256, np.float32), np.zeros(512, ml_dtypes.bfloat16)
+    with Emulator(late, "3510") as emulator:
+        emulator.launch("late_fp8", 1, every, Unwritten(wide), None, 256, 0.0)
+        emulator.launch("late_fp4", 1, every, Unwritten(pairs), None, 256, 0.0)
+    np.testing.assert_array_equal(wide, every.view(ml_dtypes.float8_e4m3fn).astype(np.float32))
+    halves = np.stack([every & 15, every >> 4], -1).reshape(-1)  # the low half first
+    want = halves.view(ml_dtypes.float4_e2m1fn).astype(ml_dtypes.bfloat16)
+    np.testing.assert_array_equal(pairs.view(np.uint16), want.view(np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("f", "kind", "says"),
+    [(1.0, "dtype", "fp4x2_e2m1 to bfloat16 with CAST_RINT"), (-1.0, "count", "511 numbers of two")],
+)
+def test_fp4_is_cast_in_pairs_without_rounding(late: Library, f: float, kind: str, says: str) -> None:
+    with Emulator(late, "3510") as emulator:
+        args = (np.zeros(256, np.uint8), Unwritten(np.zeros(512, ml_dtypes.bfloat16)), None, 256, f)
+        found = emulator.launch("late_fp4", 1, *args, check=False)
+    assert any(x.kind == kind and says in x.text for x in found)
+
+
 # --- compare, select, fill -----------------------------------------------------------------------------------------
 COMPARES = {
     "LT": np.less,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from ascend import needs_compiler
+from quantise import quantise
 
 import dsv4c
 from dsv4c.cli import main
@@ -23,6 +24,7 @@ from dsv4c.targets.tile.chip import chip_names, load_chip
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "examples/tiny-v4"
 CHIP, LATE = "ascend:910b3", "ascend:950pr"
+STORED = (CHIP, LATE, "cpu")
 COMPILED = {
     "v4": (TINY, CHIP),
     "v32": (ROOT / "tests/data/tiny-v32", CHIP),
@@ -75,6 +77,10 @@ def test_released_models_fit_the_chip(preset: str, chip: str, tmp_path: Path):
     out = compile_model(preset, tmp_path / "out", target=chip, weights=False)
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["target"]["facts"]["expanded"] == []
+    stored = manifest["target"]["facts"]["quantised"]
+    assert {row["packed"] > 0 for row in stored.values()} == {chip == LATE}
+    if chip == LATE:  # 850 GB, not 3.1 TB
+        assert sum(row["bytes"] for row in stored.values()) < 0.28 * sum(r["bytes_converted"] for r in stored.values())
     assert len(list((out / "kernels").glob("*.cpp"))) == manifest["target"]["facts"]["kernels"]
 
 
@@ -110,6 +116,55 @@ def test_conformance(op: str):
     rows = list(conformance(CHIP, op))
     assert [row.dtype for row in rows] == ["f32", "bf16"]
     assert all(row.status == "ok" and row.shapes >= 8 for row in rows), rows
+
+
+@needs_compiler
+@pytest.mark.parametrize(("chip", "op", "codes"), [
+    (LATE, "experts", ["f8e4m3", "f4e2m1", "i8"]), (LATE, "grouped_linear", ["f8e4m3", "f4e2m1", "i8"]),
+    (CHIP, "mlp", ["i8"]),
+])  # fmt: skip
+def test_conformance_with_packed_weights(chip: str, op: str, codes: list[str]):
+    rows = list(conformance(chip, op))
+    assert [row.dtype for row in rows] == ["f32", "bf16", *codes]
+    assert all(row.status == "ok" and row.shapes >= 8 for row in rows), rows
+
+
+@pytest.fixture(scope="module")
+def quantised(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A model of FP8 matrices and MXFP4 experts, for the chip that keeps them, one that does not, and the CPU."""
+    out = tmp_path_factory.mktemp("quantised")
+    quantise(TINY, out / "model")
+    return {name: compile_model(str(out / "model"), out / name.replace(":", "-"), target=name) for name in STORED}
+
+
+@needs_compiler
+def test_a_quantised_model_agrees_with_the_reference(quantised: dict[str, Path]):
+    rows = verify_artefact(quantised[LATE])
+    assert [f"{row.name}: {row.error}" for row in rows if row.status != "ok"] == []
+    assert rows[-1].name == "test vectors"
+
+
+@needs_compiler
+def test_a_quantised_model_answers_alike_everywhere(quantised: dict[str, Path], tmp_path: Path):
+    prompt = json.loads((TINY / "tokens.json").read_text())["prompt"]
+    tokens = {name: dsv4c.load(path).generate(prompt, 12) for name, path in quantised.items()}
+    assert tokens[LATE] == tokens[CHIP] == tokens["cpu"]
+    folder = shutil.copytree(quantised[LATE], tmp_path / "out")  # a program without Python, too
+    subprocess.run(["make", "-j2", "emulate"], cwd=folder, check=True, capture_output=True)
+    words = ["./run_emulated", "--tokens", ",".join(map(str, prompt)), "--new", "12"]
+    done = subprocess.run(words, cwd=folder, check=True, capture_output=True, text=True, env={"PATH": ""})
+    assert done.stdout == ",".join(map(str, tokens["cpu"])) + "\n"
+
+
+def test_a_quantised_model_stays_packed(quantised: dict[str, Path], artefacts: dict[str, Path]):
+    manifests = {name: json.loads((path / "manifest.json").read_text()) for name, path in quantised.items()}
+    rows = manifests[LATE]["target"]["facts"]["quantised"]
+    assert rows["layers.*.ffn.experts.down"]["stored"] == "f4e2m1:f8e8m0:1x32"
+    assert {row["converted"] for row in rows.values()} == {0} and len(rows) == 12
+    assert {row["packed"] for row in manifests[CHIP]["target"]["facts"]["quantised"].values()} == {0}
+    sizes = {name: (path / "weights.bin").stat().st_size for name, path in quantised.items()}
+    saved = sum(row["bytes_converted"] - row["bytes"] for row in rows.values())
+    assert saved > 0.7 * (sizes[CHIP] - sizes[LATE]) > 0.5 * saved
 
 
 def test_conformance_refuses_an_op_without_cases():

@@ -15,6 +15,7 @@ from test_names import SAVED, TO_MODULES, V3_SHORT
 
 from dsv4c.frontend.checkpoint import DTYPES, Checkpoint
 from dsv4c.frontend.config import parse_config
+from dsv4c.frontend.declared import declared_sources
 from dsv4c.frontend.loading import STORED, LoadCall, add_load_functions, load_function, load_leaf, stream_weights
 from dsv4c.frontend.names import Source, _scheme, resolve
 from dsv4c.frontend.presets import load_preset
@@ -353,6 +354,21 @@ def test_released_models_need_few_functions():
         "load_mxfp4_to_bf16", ("layers.7.ffn.experts.{e}.w3.weight", "layers.7.ffn.experts.{e}.w3.scale")
     )
     assert calls["embed"] == LoadCall(None, ("embed.weight",))
+
+
+@pytest.mark.parametrize("name", ["v3", "v32-odd", "v4", "v4-odd"])
+def test_a_config_declares_what_its_checkpoint_stores(name, tmp_path):
+    quantise(SAVED[name], tmp_path / "q", experts="mxfp4" if name.startswith("v4") else "fp8", block=(32, 32))
+    checkpoint = Checkpoint.open(tmp_path / "q")
+    found = {k: s for k, s in resolve(checkpoint.config, checkpoint).items() if s.scheme != "none"}
+    raw = checkpoint.raw | {"expert_dtype": "fp4" if name.startswith("v4") else "fp8"}
+    declared = declared_sources(checkpoint.config, raw, "config.json:")
+    told = [
+        {key: (s.form, s.scheme, s.block, s.stored, s.scale_stored) for key, s in sources.items()}
+        for sources in (declared, found)
+    ]
+    assert told[0] == told[1]
+    assert declared_sources(checkpoint.config, {}, "config.json:") == {}
 
 
 @pytest.mark.parametrize("name", ["v3", "v4"])

@@ -67,6 +67,8 @@ def _summary(out: Path) -> dict[str, object]:
     plan = plan_from_json(json.loads((out / PLAN).read_text(encoding="utf-8")))
     weights = out / WEIGHTS
     facts = manifest["target"]["facts"]
+    stored = facts["quantised"].values()
+    packed = {f"weights_{what}": sum(row[what] for row in stored) for what in ("packed", "converted")} if stored else {}
     return {
         "artefact": str(out),
         "model": manifest["model"]["name"],
@@ -77,6 +79,7 @@ def _summary(out: Path) -> dict[str, object]:
         "launches_per_step": launches(plan, "decode" if "decode" in plan.entries else "step"),
         "weights_bytes": weights.stat().st_size if weights.exists() else 0,
         **({"workspace_bytes": facts["workspace_bytes"]} if "workspace_bytes" in facts else {}),
+        **packed,
     }
 
 

@@ -11,18 +11,21 @@ import numpy as np
 
 from dsv4c.ir.dims import symbol
 from dsv4c.ir.types import TensorType
+from dsv4c.passes.quantize import PRODUCTS, SCALE, Storage
 
 Array = np.ndarray[Any, Any]
 Dims = Mapping[str, int]
 Draw = Callable[[np.random.Generator, tuple[int, ...], Dims], Any]
 B, S, T, N, M = (symbol(name) for name in "BSTNM")
+CODES = ("f8e4m3", "f4e2m1", "i8")  # dtypes of weights, in bf16 models
+WITH_CODES = frozenset(PRODUCTS)
 MODEL = "f16"  # stands for the dtype under test; no case is in f16 itself
 
 
 @dataclass(frozen=True)
 class Case:
-    """One op; ``operands`` by name, of which ``weights`` come from a checkpoint; ``bindings`` are numbers for its
-    dimensions.
+    """One op; ``operands`` by name, of which ``weights`` come from a checkpoint, some ``stored`` as codes with scales
+    beside them; ``bindings`` are numbers for its dimensions.
     """
 
     op: str
@@ -31,12 +34,36 @@ class Case:
     bindings: tuple[Dims, ...]
     weights: frozenset[str] = frozenset()
     draw: Mapping[str, Draw] = field(default_factory=dict)
+    stored: Mapping[str, Storage] = field(default_factory=dict)
     unordered: bool = False
 
     def typed(self, dtype: str) -> Case:
         """In one dtype."""
         kinds = {key: replace(t, dtype=dtype) if t.dtype == MODEL else t for key, t in self.operands.items()}
         return replace(self, operands=kinds)
+
+    def packed(self, codes: str) -> Case:
+        """With weights as codes and scales, as checkpoints store them; of i8 a scale for each output."""
+        operands: dict[str, TensorType] = {}
+        stored = {}
+        for key, type_ in self.operands.items():
+            if key in self.weights and type_.rank > 1:
+                stored[key] = storage_of(codes, type_)
+                operands[key], operands[key + SCALE] = stored[key].types(type_)
+            else:
+                operands[key] = type_
+        scales = frozenset(key + SCALE for key in stored)
+        return replace(self, operands=operands, weights=self.weights | scales, stored=stored)
+
+
+def storage_of(codes: str, whole: TensorType) -> Storage:
+    """How a weight of this type is stored as such codes (architectures.md §9)."""
+    width = whole.shape[-1]
+    assert isinstance(width, int)
+    return {
+        "f8e4m3": Storage(codes, "f8e8m0", 128, 128), "f4e2m1": Storage(codes, "f8e8m0", 1, 32),
+        "i8": Storage(codes, "f32", 1, width),
+    }[codes]  # fmt: skip
 
 
 def t(*shape: Any, dtype: str = MODEL, state: bool = False) -> TensorType:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,22 +13,26 @@ from dsv4c.artefact import ENTRIES, MODULE, PLAN, WeightsWriter, fresh_folder, s
 from dsv4c.errors import UserError
 from dsv4c.frontend.checkpoint import Checkpoint
 from dsv4c.frontend.config import read_config, read_json
+from dsv4c.frontend.declared import declared_sources
 from dsv4c.frontend.loading import add_load_functions, stream_weights
 from dsv4c.frontend.names import Source, compute_dtype, resolve
-from dsv4c.frontend.presets import load_preset, preset_names
+from dsv4c.frontend.presets import load_preset, preset_json, preset_names
 from dsv4c.ir.core import Function, Module
 from dsv4c.ir.printer import to_text
 from dsv4c.ir.types import TensorType, Type, leaves, select
 from dsv4c.ir.verify import verify
 from dsv4c.models.build import build_module
 from dsv4c.models.config import Config
+from dsv4c.passes.base import Pass
+from dsv4c.passes.quantize import scales_of
 from dsv4c.plan import Plan
 from dsv4c.plan_json import plan_to_json
-from dsv4c.targets.target import Emitted, Target, Tuned, find_target
+from dsv4c.targets.target import Target, Tuned, find_target
 
 from .explain import Outcome, run_pipeline
 from .options import settings_of
 from .origin import Origin
+from .storage import pipeline_of, quantised
 from .vectors import write_vectors
 
 DTYPES = ("f32", "bf16")  # that may be asked for; a checkpoint's own may be f16 as well
@@ -39,7 +43,8 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Model:
-    """What is compiled: a config, and the checkpoint with its resolved tensors where there is one.
+    """What is compiled: a config, and the checkpoint with its resolved tensors where there is one; else ``sources``
+    are the quantised weights that the config declares.
 
     ``name`` is the preset's, and for a folder the family: the bytes of an artefact must not depend on where its input
     lay. ``dtype`` is the one that the checkpoint computes in; bf16 for a released config.
@@ -58,12 +63,14 @@ def open_model(spec: str, weights: bool = True) -> Model:
     Without ``weights`` a folder needs only its config.json.
     """
     if spec in preset_names() and not Path(spec).exists():
-        return Model(spec, load_preset(spec))
+        config, raw = load_preset(spec), preset_json(spec)
+        return Model(spec, config, sources=declared_sources(config, raw, f"{spec}.json:"))
     if not Path(spec).exists():
         raise UserError("there is no such folder or preset", where=spec, fix=f"presets are {', '.join(preset_names())}")
     if not weights:
-        config = read_config(Path(spec) / CONFIG)
-        return Model(config.family, config, _declared_dtype(read_json(Path(spec) / CONFIG)))
+        config, raw = read_config(Path(spec) / CONFIG), read_json(Path(spec) / CONFIG)
+        sources = declared_sources(config, raw, f"{Path(spec) / CONFIG}:")
+        return Model(config.family, config, _declared_dtype(raw), sources=sources)
     checkpoint = Checkpoint.open(Path(spec))
     sources = resolve(checkpoint.config, checkpoint)
     return Model(checkpoint.config.family, checkpoint.config, compute_dtype(checkpoint, sources), checkpoint, sources)
@@ -110,7 +117,8 @@ def compile_model(
         verify(source)
         progress("running passes")
         again = f"dsv4c opt {quote(spec)} --dtype {kind}"
-        outcome = run_pipeline(Origin(spec, source, model.config, kind), chosen.pipeline, prove, again)
+        pipeline = pipeline_of(chosen, model.sources)
+        outcome = run_pipeline(Origin(spec, source, model.config, kind), pipeline, prove, again)
         report(outcome)
         module = outcome.module
         progress("lowering and compiling kernels")
@@ -124,7 +132,8 @@ def compile_model(
             _write_vectors(source, model, kind, context, folder)
         (folder / MODULE).write_text(to_text(module))
         write_json(folder / PLAN, plan_to_json(emitted.plan))
-        seal(folder, _manifest(model, kind, context, chosen, emitted, module, index))
+        facts = {**emitted.facts, "quantised": quantised(model.sources, _weights_type(module), kind)}
+        seal(folder, _manifest(model, kind, context, chosen, pipeline, facts, module, index))
         progress("done")
     return out
 
@@ -193,8 +202,8 @@ def _write_weights(
 ) -> dict[str, Any]:
     """Stream the packed weights into the folder; returns their index."""
     assert model.checkpoint is not None and model.sources is not None
-    calls = add_load_functions(module, model.config, model.sources, dtype)
     types = dict(leaves(_weights_type(module)))
+    calls = add_load_functions(module, model.config, model.sources, dtype, scales_of(_weights_type(module)))
     writer = WeightsWriter(folder)
     stream = stream_weights(
         module,
@@ -223,8 +232,9 @@ def _write_vectors(source: Module, model: Model, dtype: str, context: int, folde
 
 
 def _manifest(
-    model: Model, dtype: str, context: int, target: Target, emitted: Emitted, module: Module, index: Mapping[str, Any]
-) -> dict[str, Any]:
+    model: Model, dtype: str, context: int, target: Target, pipeline: Sequence[Pass], facts: Mapping[str, Any],
+    module: Module, index: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
     state = next(p.type for p in module.functions[module.entry].params if p.name == "state")
     return {
         "dsv4c": version("dsv4c"),
@@ -235,8 +245,8 @@ def _manifest(
             "max_context": context,
             "config": asdict(model.config),
         },
-        "target": {"name": target.name, "facts": emitted.facts},
-        "passes": [{"name": step.name, "options": settings_of(step)} for step in target.pipeline],
+        "target": {"name": target.name, "facts": facts},
+        "passes": [{"name": step.name, "options": settings_of(step)} for step in pipeline],
         "state": {path: [t.dtype, [x if isinstance(x, int) else str(x) for x in t.shape]] for path, t in leaves(state)},
         "weights": index,
     }

@@ -16,17 +16,20 @@ import numpy as np
 
 from dsv4c.errors import UserError
 from dsv4c.ir.builder import Builder
-from dsv4c.ir.core import Module
+from dsv4c.ir.core import Attrs, Module
 from dsv4c.ir.interp import run, shape_of
 from dsv4c.ir.types import DTYPES, Bundle, TensorType
+from dsv4c.passes.quantize import SCALE
 from dsv4c.targets.target import Target, find_target
 
-from .cases import CASES, Case
+from .cases import CASES, CODES, WITH_CODES, Case
+from .inputs import drawn_codes
 from .kernels import Kernels
 from .operands import Packer
 from .verify import TOLERANCE, difference
 
 Array = np.ndarray[Any, Any]
+COLUMNS = 32  # that share a scale, of which every target that keeps codes takes multiples
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,12 @@ def conformance(target: str, only: str = "") -> Iterator[Row]:
     for op in sorted({c.op for c in cases}):
         for dtype in ("f32", "bf16"):
             yield _row(chosen, op, dtype, [c.typed(dtype) for c in cases if c.op == op])
+        for codes in CODES if op in WITH_CODES else ():
+            if chosen.keeps(codes, COLUMNS):
+                yield _row(chosen, op, "bf16", [c.typed("bf16").packed(codes) for c in cases if c.op == op], codes)
 
 
-def _row(target: Target, op: str, dtype: str, cases: list[Case]) -> Row:
+def _row(target: Target, op: str, dtype: str, cases: list[Case], codes: str = "") -> Row:
     module = Module("conformance")
     for number, case in enumerate(cases):
         _function(module, f"case{number}", case)
@@ -70,8 +76,8 @@ def _row(target: Target, op: str, dtype: str, cases: list[Case]) -> Row:
                     worst = max(worst, _error(module, kernels, entry, case, dims, dtype))
                     shapes += 1
         except UserError as error:
-            return Row(op, dtype, shapes, float("inf"), "failed", str(error))
-    return Row(op, dtype, shapes, worst, "ok" if worst <= TOLERANCE[dtype] else "failed")
+            return Row(op, codes or dtype, shapes, float("inf"), "failed", str(error))
+    return Row(op, codes or dtype, shapes, worst, "ok" if worst <= TOLERANCE[dtype] else "failed")
 
 
 def _function(module: Module, name: str, case: Case) -> None:
@@ -82,8 +88,12 @@ def _function(module: Module, name: str, case: Case) -> None:
     with Builder(module, name, **params, w=bundle) as b:
         *values, w = b.params
         plain = dict(zip(params, values, strict=True))
-        operands = [b.emit("get", (w,), {"part": key})[0] if key in weights else plain[key] for key in case.operands]
-        b.done(*b.emit(case.op, tuple(operands), case.attrs))
+        scales = {key + SCALE for key in case.stored}
+        given = {key: w[key] if key in weights else plain[key] for key in case.operands if key not in scales}
+        for key, how in case.stored.items():
+            attrs: Attrs = {"codes": how.codes, "rows": how.rows, "columns": how.columns, "out": "bf16"}
+            (given[key],) = b.emit("dequantize", (given[key], w[key + SCALE]), attrs)
+        b.done(*b.emit(case.op, tuple(given.values()), case.attrs))
 
 
 def _error(module: Module, kernels: Kernels, entry: str, case: Case, dims: Mapping[str, int], dtype: str) -> float:
@@ -106,8 +116,13 @@ def _canonical(array: Any, case: Case) -> Array:
 
 def _drawn(rng: np.random.Generator, case: Case, key: str, t: TensorType, dims: Mapping[str, int]) -> Array:
     shape = shape_of(t, dims)
+    codes = drawn_codes(rng, shape, t.dtype)
+    if codes is not None:
+        return codes
     if key in case.draw:
         values = case.draw[key](rng, shape, dims)
+    elif key.removesuffix(SCALE) in case.stored:
+        values = rng.uniform(2.0**-11, 2.0**-10, shape)
     else:
         scale = 1 / np.sqrt(shape[-1]) if key in case.weights and len(shape) > 1 else 1.0
         values = rng.standard_normal(shape) * scale

@@ -23,6 +23,15 @@ ROWS = np.array([1.0, 0.0, 1e-3, 20.0])  # factors of the rows of mixed activati
 ANY = 4  # integers of unknown meaning are below this
 
 
+def drawn_codes(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array | None:
+    """Codes of weights, and e8m0 scales that make weights of them small; None for any other dtype."""
+    if dtype == "f8e8m0":
+        return np.exp2(rng.integers(-8, -4, shape)).astype(DTYPES[dtype])
+    if dtype == "f8e4m3":
+        return rng.standard_normal(shape, np.float32).astype(DTYPES[dtype])
+    return rng.integers(-128, 128, shape).astype(np.int8) if dtype == "i8" else None
+
+
 class Inputs:
     """Draws for one function; the same function and seed give the same operands."""
 
@@ -105,6 +114,9 @@ class Inputs:
     def _weight(self, path: str, tensor: TensorType, kind: str) -> Array:
         shape, dtype = shape_of(tensor, {}), DTYPES[tensor.dtype]
         name = path.rpartition(".")[2]
+        codes = drawn_codes(self._rng, shape, tensor.dtype)
+        if codes is not None:
+            return codes
         if dtype.kind in "iub":
             return self._tensor(name, tensor, shape, kind)
         out: Array = self._rng.standard_normal(shape, np.float32)

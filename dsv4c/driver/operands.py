@@ -18,6 +18,8 @@ from dsv4c.ir.types import DTYPES, TensorType, Type, is_linear, leaves
 from dsv4c.plan import CallSite, Plan, Ref, RefTree, resolve
 from dsv4c.targets.target import Target
 
+from .inputs import drawn_codes
+
 Array = np.ndarray[Any, Any]
 Flat = dict[str, Array]
 Draws = Callable[[tuple[int, ...]], Array]
@@ -38,6 +40,9 @@ class Draw:
     def tensor(self, name: str, tensor: TensorType, experts: int) -> Array:
         """One array; ``experts`` bounds a table of expert ids and is 0 for what is not a weight."""
         shape = shape_of(tensor, self.dims)
+        codes = drawn_codes(self.rng, shape, tensor.dtype)
+        if codes is not None:
+            return codes
         if tensor.dtype == "i32":
             draw: Callable[[tuple[int, ...]], Array] = self._ints.get(
                 name, lambda s: self.rng.integers(0, max(experts, 1), s)

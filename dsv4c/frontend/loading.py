@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from dsv4c.ir.builder import Builder, broadcast_to, cast, concat, const, gather, iota, reshape, slice_axis
-from dsv4c.ir.core import Function, Module, Value
+from dsv4c.ir.builder import Builder, cast, slice_axis
+from dsv4c.ir.core import Function, Module
 from dsv4c.ir.dims import symbol
 from dsv4c.ir.interp import run_tensors
+from dsv4c.ir.kernel_ops.quantised import dequantize
 from dsv4c.ir.types import TensorType
 from dsv4c.models.config import Config
 from dsv4c.models.types import tensor_of
@@ -33,7 +34,6 @@ STORED = {  # safetensors' spelling of a dtype, and ours
     "F32": "f32", "BF16": "bf16", "F16": "f16", "F8_E4M3": "f8e4m3", "F8_E8M0": "f8e8m0",
     "I8": "i8", "I32": "i32", "I64": "i64",
 }  # fmt: skip
-E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # values of codes 0 to 7; bit 3 is the sign (architectures.md §9.2)
 E, N, K, H = symbol("E"), symbol("N"), symbol("K"), symbol("H")  # experts, outputs, inputs, half of the inputs
 
 
@@ -61,7 +61,11 @@ class LoadCall:
 
 
 def add_load_functions(
-    module: Module, config: Config, sources: Mapping[str, Source], dtype: str
+    module: Module,
+    config: Config,
+    sources: Mapping[str, Source],
+    dtype: str,
+    kept: Mapping[str, str] | None = None,
 ) -> dict[str, LoadCall]:
     """Add the weights functions that the sources need, and say for every leaf which one makes it, in order.
 
@@ -70,10 +74,15 @@ def add_load_functions(
         config: the model.
         sources: where each leaf lies, from ``names.resolve``.
         dtype: the compute dtype (f32, bf16 or f16).
+        kept: weights that stay as they are stored: the path of one, and the path that its scales are given.
     """
     calls = {}
     for path, leaf in weight_leaves(config).items():
         source = sources[path]
+        if kept and path in kept:
+            assert source.scale is not None
+            calls[path], calls[kept[path]] = LoadCall(None, (source.name,)), LoadCall(None, (source.scale,))
+            continue
         function = load_function(module, source, tensor_of(leaf, dtype))
         tensors = (source.name, source.scale) if source.scale else (source.name,)
         calls[path] = LoadCall(function.name if function else None, tensors)
@@ -123,38 +132,20 @@ def _fp8(module: Module, scale_dtype: str, block: tuple[int, int], dtype: str) -
         return module.functions[name]
     scales = TensorType(((N + rows - 1) // rows, (K + columns - 1) // columns), scale_dtype)
     with Builder(module, name, w=TensorType((N, K), "f8e4m3"), scale=scales) as b:
-        w, scale = b.params
-        return b.done(cast(_scaled(cast(w, "f32"), scale, block), dtype), kind="weights")
+        numbers = dequantize(*b.params, codes="f8e4m3", rows=rows, columns=columns, out=dtype)
+        return b.done(numbers, kind="weights")
 
 
 def _mxfp4(module: Module, dtype: str) -> Function:
-    """``code * scale``, ``[N, 2H]``; sources: two codes a byte ``[N, H]``, e8m0 scales ``[N, ceil(2H / 32)]`` (§9.2).
-
-    A byte picks its two numbers from a table of all 256, low nibble (the even column) first.
-    """
+    """``code * scale``, ``[N, 2H]``; sources: two codes a byte ``[N, H]``, scales ``[N, ceil(2H / 32)]`` (§9.2)."""
     name = f"load_mxfp4_to_{dtype}"
     if name in module.functions:
         return module.functions[name]
     rows, columns = MXFP4_BLOCK
     scales = TensorType(((N + rows - 1) // rows, (2 * H + columns - 1) // columns), "f8e8m0")
     with Builder(module, name, w=TensorType((N, H), "i8"), scale=scales) as b:
-        w, scale = b.params
-        byte = iota(256, 1)
-        pairs = gather(const((*E2M1, *(-x for x in E2M1)), "f32"), concat(byte % 16, byte // 16))
-        numbers = reshape(gather(pairs, cast(w, "i32") & 255), N, 2 * H)
-        return b.done(cast(_scaled(numbers, scale, MXFP4_BLOCK), dtype), kind="weights")
-
-
-def _scaled(w: Value, scale: Value, block: tuple[int, int]) -> Value:
-    """``w [n, k]`` in f32, times one scale a block; what the last blocks have beyond the matrix is cut off."""
-    (rows, columns), (down, across) = block, scale.shape
-    spread = broadcast_to(reshape(cast(scale, "f32"), down, 1, across, 1), down, rows, across, columns)
-    whole = reshape(spread, down * rows, across * columns)
-    if rows > 1:
-        whole = slice_axis(whole, 0, w.shape[0], axis=0)
-    if columns > 1:
-        whole = slice_axis(whole, 0, w.shape[1], axis=1)
-    return w * whole
+        numbers = dequantize(*b.params, codes="f4e2m1", rows=rows, columns=columns, out=dtype)
+        return b.done(numbers, kind="weights")
 
 
 def stream_weights(

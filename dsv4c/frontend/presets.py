@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
+from typing import Any
 
 from dsv4c.errors import UserError
 from dsv4c.models.config import Config
@@ -24,7 +25,12 @@ def load_preset(name: str) -> Config:
     Raises:
         UserError: no preset has this name.
     """
+    return parse_config(preset_json(name), f"{name}.json")
+
+
+def preset_json(name: str) -> dict[str, Any]:
+    """The file of a released model's config; UserError if no preset has this name."""
     if name not in preset_names():
         raise UserError(f"no preset is called {name!r}", fix=f"known: {', '.join(preset_names())}")
-    text = (_FOLDER / f"{name}.json").read_text(encoding="utf-8")
-    return parse_config(json.loads(text), f"{name}.json")
+    out: dict[str, Any] = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return out

@@ -12,8 +12,10 @@ from ..tile.scalar import Int, text
 
 TYPES = {
     "f32": "float", "bf16": "bfloat16_t", "f16": "half", "i32": "int32_t", "i8": "uint8_t", "bool": "uint8_t",
-    "i64": "int64_t",
+    "i64": "int64_t", "f8e4m3": "uint8_t",
 }  # fmt: skip
+# What bytes that are moved as such are taken for when they are cast.
+CODES = {"i8": "int8_t", "f8e4m3": "fp8_e4m3fn_t", "f4e2m1": "fp4x2_e2m1_t"}
 SIGNS = {"//": "/", "and": "&&", "min": "Least", "max": "Most"}
 
 Lines = list[str]
@@ -49,6 +51,11 @@ def literal(value: ph.Value, dtype: str) -> str:
 def gm(window: Window) -> str:
     """A window's first element."""
     return f"{window.tensor.name}[{c_text(window.offset)}]"
+
+
+def codes(w: Operands, src: Region, kind: str) -> str:
+    """A region of bytes as codes."""
+    return f"{w.at(src)}.ReinterpretCast<{CODES[kind]}>()"
 
 
 def regions(places: tuple[ph.Place, ...]) -> list[Region]:

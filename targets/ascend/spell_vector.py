@@ -9,7 +9,7 @@ from dsv4c.ir.types import BITS
 
 from ..tile.physical import Instr, Region
 from ..tile.scalar import Int, aligned, mul, sub
-from .spell_operands import TYPES, Lines, Operands, Spelling, c_text, gm, literal, regions, windows
+from .spell_operands import CODES, TYPES, Lines, Operands, Spelling, c_text, codes, gm, literal, regions, windows
 
 COMPARE = {"<": "LT", ">": "GT", "<=": "LE", ">=": "GE", "==": "EQ", "!=": "NE"}
 BINARY = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "max": "Max", "min": "Min"}
@@ -83,7 +83,13 @@ def _iota(w: Operands, i: Instr) -> Lines:
 
 def _cast(w: Operands, i: Instr) -> Lines:
     (dst,), (src,) = regions(i.outs), regions(i.ins)
-    return [f"Cast({w.at(dst)}, {w.at(src)}, RoundMode::CAST_{i.args['mode']}, {dst.count});"]
+    source = codes(w, src, src.dtype) if src.dtype in CODES else w.at(src)
+    return [f"Cast({w.at(dst)}, {source}, RoundMode::CAST_{i.args['mode']}, {dst.count});"]
+
+
+def _unpack(w: Operands, i: Instr) -> Lines:
+    (dst,), (src,) = regions(i.outs), regions(i.ins)
+    return [f"Cast({w.at(dst)}, {codes(w, src, 'f4e2m1')}, RoundMode::CAST_NONE, {dst.count});"]
 
 
 def _brcb(w: Operands, i: Instr) -> Lines:
@@ -165,7 +171,7 @@ SPELLING: Mapping[str, Spelling] = {
     **dict.fromkeys(NUMBER, _number),
     **dict.fromkeys(UNARY, _unary),
     **dict.fromkeys(("whole_sum", "whole_max", "whole_min"), _whole),
-    "shift_right": _shift, "duplicate": _duplicate, "iota": _iota, "cast": _cast, "brcb": _brcb, "gather": _gather,
-    "compress": _compress, "compare": _compare, "compares": _compares, "select": _select, "selects": _selects,
-    "copy_in": _copy_in, "copy_out": _copy_out,
+    "shift_right": _shift, "duplicate": _duplicate, "iota": _iota, "cast": _cast, "unpack": _unpack, "brcb": _brcb,
+    "gather": _gather, "compress": _compress, "compare": _compare, "compares": _compares, "select": _select,
+    "selects": _selects, "copy_in": _copy_in, "copy_out": _copy_out,
 }  # fmt: skip

@@ -76,8 +76,9 @@ def _lowered(
     """The plan, the module that it was made of, and the ops that have no tile program; kernels go to ``table``."""
     from ..tile.lower import lower
     from ..tile.templates import LOWER
+    from ..weights import ARITHMETIC
 
-    lowered, expanded = expand(module, lambda op: op.name in LOWER)
+    lowered, expanded = expand(module, lambda op: op.name in LOWER or op.name in ARITHMETIC)
     return lower(lowered, entries, table, LOWER), lowered, tuple(expanded)
 
 
@@ -100,6 +101,11 @@ def core_kind(parts: tuple[Any, ...]) -> str:
     return "MIX" if len(parts) > 1 else str(parts[0].core)
 
 
+def keeps(chip_name: str, codes: str, columns: int) -> bool:
+    """Whether the vector cores make numbers of such codes, and tiles meet their scales."""
+    return codes in load_chip(PACKAGE, chip_name).facts["codes"]["value"] and columns % 32 == 0
+
+
 def pack_weight(module: Module, stored: TensorType, form: str) -> Function:
     """The weights function that brings tensors like ``stored`` into ``form``."""
     from ..tile.packing import pack_function
@@ -111,6 +117,10 @@ def unpack_weight(packed: Array, form: str, stored: TensorType) -> Array:
     """The weight from its packed form, in its own dtype."""
     from dsv4c.ir.types import DTYPES
 
+    from ..tile.packing import Scales
+
+    if form.startswith(Scales.PREFIX):
+        return Scales.parse(form).unpack(packed, stored)
     return packed.astype(DTYPES[stored.dtype])
 
 
@@ -148,6 +158,7 @@ def make(chip: str) -> Target:
         pipeline=PIPELINE,
         meanings=lambda module, entries: meanings(chip, module, entries),
         timed=lambda folder, facts: timed_runner(chip, folder, facts),
+        keeps=lambda codes, columns: keeps(chip, codes, columns),
     )
 
 

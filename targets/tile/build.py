@@ -218,6 +218,12 @@ class Kernel:
         self._add(ir.Cast(out, a))
         return out
 
+    def unpack(self, a: Piece) -> Piece:
+        """The two numbers of e2m1 in each byte, as bf16, which holds them exactly."""
+        out = self.vec(a.rows, 2 * a.cols, "bf16")
+        self._add(ir.Unpack(out, a))
+        return out
+
     def rounded(self, a: Piece, dtype: str) -> Piece:
         """f32 that went through a narrower dtype, as the model's does between two ops."""
         return a if dtype == "f32" else self.cast(self.cast(a, dtype), "f32")

@@ -14,7 +14,7 @@ import numpy as np
 from dsv4c.ir.types import DTYPES
 
 from . import physical as ph
-from .interpret import BINARY, COMPARE, UNARY, OutOfBoundsError, rows_of
+from .interpret import BINARY, COMPARE, UNARY, OutOfBoundsError, rows_of, unpacked
 from .logical import Tensor, Window
 from .scalar import Int, evaluate
 
@@ -165,6 +165,9 @@ class _Core:
     def _cast(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
         narrow = dst.dtype.kind == "i" and srcs[0].dtype.kind == "f"
         dst[...] = np.rint(srcs[0]) if narrow else srcs[0]
+
+    def _unpack(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
+        dst[...] = unpacked(srcs[0]).reshape(-1)
 
     def _brcb(self, s: ph.Instr, dst: Array, srcs: list[Array]) -> None:
         dst[...] = np.repeat(srcs[0], 8)

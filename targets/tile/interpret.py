@@ -14,7 +14,7 @@ from .logical import Operand, Piece, Tile, Window
 from .scalar import Int, evaluate
 
 Array = np.ndarray[Any, Any]
-UNDEFINED = {"f": np.nan, "i": -(2**30), "V": np.nan, "b": 1}
+UNDEFINED = {"f": np.nan, "V": np.nan, "b": 1}
 
 BINARY: Mapping[str, Callable[[Any, Any], Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "max": np.maximum, "min": np.minimum,
@@ -25,7 +25,14 @@ UNARY: Mapping[str, Callable[[Any], Any]] = {
 COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
     "<": np.less, ">": np.greater, "<=": np.less_equal, ">=": np.greater_equal, "==": np.equal, "!=": np.not_equal,
 }  # fmt: skip
+E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
 _REDUCE: Mapping[str, Callable[..., Any]] = {"sum": np.sum, "max": np.max, "min": np.min}
+
+
+def unpacked(codes: Array) -> Array:
+    """The two numbers of e2m1 in each byte, the low half first."""
+    flat = codes.reshape(-1).view(np.uint8)
+    return E2M1[np.stack([flat & 15, flat >> 4], -1)]
 
 
 class OutOfBoundsError(Exception):
@@ -84,7 +91,8 @@ class _Run:
 
     def _declare(self, s: ir.Declare) -> None:
         kind = DTYPES[s.tile.dtype]
-        self.tiles[s.tile] = np.full((s.tile.rows, s.tile.cols), UNDEFINED.get(kind.kind, np.nan), kind)
+        undefined = np.iinfo(kind).min // 2 if kind.kind == "i" else UNDEFINED.get(kind.kind, np.nan)
+        self.tiles[s.tile] = np.full((s.tile.rows, s.tile.cols), undefined, kind)
 
     def _load(self, s: ir.Load) -> None:
         dst, src = self.piece(s.dst), self.window(s.src)
@@ -109,6 +117,10 @@ class _Run:
     def _cast(self, s: ir.Cast) -> None:
         dst, src = self.piece(s.dst), self.piece(s.src)
         dst[...] = np.rint(src) if dst.dtype.kind == "i" and src.dtype.kind == "f" else src
+
+    def _unpack(self, s: ir.Unpack) -> None:
+        dst = self.piece(s.dst)
+        dst[...] = unpacked(self.piece(s.src)).reshape(dst.shape)
 
     def _where(self, s: ir.Where) -> None:
         left, right, yes, no = (self.operand(o) for o in (s.left, s.right, s.yes, s.no))

@@ -177,6 +177,14 @@ class Cast:
 
 
 @dataclass(frozen=True)
+class Unpack:
+    """``dst [R, 2 C] =`` the two numbers of e2m1 that each byte of ``src [R, C]`` holds, the low half first."""
+
+    dst: Piece
+    src: Piece
+
+
+@dataclass(frozen=True)
 class Where:
     """``dst = yes where left cmp right, else no``; left and right f32."""
 
@@ -292,7 +300,7 @@ class If:
 
 
 Statement = (
-    Declare | Load | Store | Compute | Cast | Where | Reduce | Rearrange | Compress | Iota | Read
+    Declare | Load | Store | Compute | Cast | Unpack | Where | Reduce | Rearrange | Compress | Iota | Read
     | Peek | Mma | Chan | Loop | If
 )
 

@@ -80,6 +80,8 @@ def statement_text(s: ir.Statement) -> str:
             return f"{_piece(s.dst)} = {s.op}({', '.join(map(_operand, s.srcs))})"
         case ir.Cast():
             return f"{_piece(s.dst)} = cast {s.dst.dtype} {_piece(s.src)}"
+        case ir.Unpack():
+            return f"{_piece(s.dst)} = unpack e2m1 {_piece(s.src)}"
         case ir.Where():
             yes, left, right, no = (_operand(o, SUM) for o in (s.yes, s.left, s.right, s.no))
             return f"{_piece(s.dst)} = {yes} where {left} {s.cmp} {right} else {no}"

@@ -15,11 +15,12 @@ from . import (
     indexer,
     norm,
     positions,
+    quantised,
     rope,
     routing,
 )
 
 __all__ = [
     "activation", "attention", "collective", "compress", "dispatch", "experts", "grouped", "hyper", "indexer",
-    "norm", "positions", "rope", "routing",
+    "norm", "positions", "quantised", "rope", "routing",
 ]  # fmt: skip

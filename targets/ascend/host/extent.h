@@ -89,7 +89,7 @@ inline int64_t elements(const Json& shape, const Dims& dims) {
 
 inline int64_t width_of(const std::string& dtype) {
     static const std::map<std::string, int64_t> widths = {{"f32", 4}, {"i32", 4}, {"bf16", 2}, {"f16", 2},
-                                                          {"i64", 8}, {"i8", 1},  {"bool", 1}};
+                                                          {"i64", 8}, {"i8", 1},  {"bool", 1}, {"f8e4m3", 1}};
     const auto found = widths.find(dtype);
     if (found == widths.end()) throw std::runtime_error("no dtype " + dtype);
     return found->second;

@@ -76,7 +76,7 @@ def _core_of(x: ir.Statement) -> str:
     match x:
         case ir.Declare():
             tile = x.tile
-        case ir.Load() | ir.Compute() | ir.Cast() | ir.Where() | ir.Iota():
+        case ir.Load() | ir.Compute() | ir.Cast() | ir.Unpack() | ir.Where() | ir.Iota():
             tile = x.dst.tile
         case ir.Compress() | ir.Reduce() | ir.Rearrange():
             tile = x.dst.tile
@@ -109,6 +109,8 @@ def _statement(s: Scope, x: ir.Statement) -> None:
             (vector.compute if s.core == "AIV" else cube.clear)(s, x)
         case ir.Cast():
             vector.cast(s, x)
+        case ir.Unpack():
+            vector.unpack(s, x)
         case ir.Where():
             vector.where(s, x)
         case ir.Compress():

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..logical import Cast, Compress, Compute, Iota, Operand, Piece, Where
+from dsv4c.ir.types import BITS
+
+from ..logical import Cast, Compress, Compute, Iota, Operand, Piece, Unpack, Where
 from ..physical import Region
 from ..scalar import Scalar, aligned, mul
 from .scope import LANES, MOST_REPEATS, MOST_STRIDE, IllegalError, Scope
@@ -217,12 +219,15 @@ THROUGH = {
     ("bf16", "f16"): ("f32",), ("f16", "bf16"): ("f32",), ("bool", "f32"): ("f16",), ("f32", "bool"): ("f16",),
     ("bf16", "i32"): ("f32",), ("i32", "bf16"): ("f32",), ("i32", "bool"): ("f32", "f16"),
     ("bool", "i32"): ("f16", "f32"), ("bf16", "bool"): ("f32", "f16"), ("bool", "bf16"): ("f16", "f32"),
+    ("i8", "f32"): ("f16",),
 }  # fmt: skip
 
 
 def cast(s: Scope, c: Cast) -> None:
     """To the nearest, in as many steps as the chip needs."""
     src, dst = s.region(c.src), s.region(c.dst)
+    if BITS[src.dtype] == 8 and src.dtype != "bool":
+        check_codes(s, src.dtype)
     if len(src.dims) == 2 and src.dims != dst.dims:  # rows of different pitch
         (rows, wide), (_, narrow) = src.dims[0], dst.dims[0]
         count = min(wide, narrow)  # padding along: what follows computes with it
@@ -231,6 +236,22 @@ def cast(s: Scope, c: Cast) -> None:
         return
     count = min(src.count, dst.count)
     _cast_line(s, src.line(count), dst.line(count))
+
+
+def unpack(s: Scope, u: Unpack) -> None:
+    """Two numbers a byte."""
+    check_codes(s, "f4e2m1")
+    dst, src = flat(s.region(u.dst)), flat(s.region(u.src))
+    if dst.count != 2 * src.count:
+        raise IllegalError(f"{u.src.tile.name}: rows of {u.src.cols} bytes are padded, rows of numbers are not")
+    s.emit("unpack", "V", (dst,), (src,))
+
+
+def check_codes(s: Scope, kind: str) -> None:
+    """IllegalError where the chip cannot make numbers of such codes."""
+    known = s.chip.facts["codes"]["value"]
+    if kind not in known:
+        raise IllegalError(f"{s.chip.name} has no casts of {kind}; it has those of {', '.join(known)}")
 
 
 def _cast_line(s: Scope, src: Region, dst: Region) -> None:
@@ -243,7 +264,7 @@ def _cast_line(s: Scope, src: Region, dst: Region) -> None:
 
 def _mode(src: Region, dst: Region) -> str:
     """To the nearest, ties to even; a cast that rounds nothing has no mode where there is one without."""
-    return "NONE" if dst.dtype == "f32" or (src.dtype, dst.dtype) == ("bool", "f16") else "RINT"
+    return "NONE" if dst.dtype == "f32" or (src.dtype, dst.dtype) in (("bool", "f16"), ("i8", "f16")) else "RINT"
 
 
 def where(s: Scope, w: Where) -> None:

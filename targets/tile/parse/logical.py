@@ -105,6 +105,11 @@ class _Reader:
             if dtype_of(token(dtype)) != dst.dtype:
                 raise TextError(token(dtype), f"a cast to {dtype} into {dst.dtype}", f"cast to {dst.dtype}")
             return ir.Cast(dst, names.piece(node(src)))
+        if right.data == "unpack":
+            codes, src = right.children
+            if str(codes) != "e2m1":
+                raise TextError(token(codes), f"codes of {codes}", "unpack e2m1")
+            return ir.Unpack(dst, names.piece(node(src)))
         if right.data == "where":
             yes, a, cmp, b, no = map(node, right.children)
             values: list[Operand] = [names.operand(x) for x in (a, b, yes, no)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from dsv4c.ir.core import Attrs, IRError, Op, Value, located
 from dsv4c.ir.dims import Extent, product
@@ -12,7 +13,9 @@ from dsv4c.plan import View
 from ...shapes import known, number, out_view
 from ...weights import is_weight, weight_ref
 from ..kernels.linear import linear, linear_experts
+from ..kernels.packed import Codes
 from ..lower import FunctionLowering, Template, dense
+from ..packing import Scales
 from ..scalar import aligned
 
 DECODE = 16  # rows that a product with few of them is padded to
@@ -28,10 +31,60 @@ def tiles(m: int | None, n: int, k: int) -> Iterator[Mapping[str, int]]:
                 yield {"rows": rows, "cols": cols, "depth": depth}
 
 
-def weight_view(f: FunctionLowering, w: Value, transposed: bool = False) -> View:
-    """A weight ``[.., N, K]`` as the matrix of all its rows that a kernel takes."""
+@dataclass(frozen=True)
+class Weight:
+    """A weight ``[.., N, K]`` as a product reads it: its tensors, and what they are if they are codes and scales."""
+
+    views: tuple[View, ...]
+    codes: Codes | None = None
+
+    @property
+    def options(self) -> Mapping[str, object]:
+        """What a kernel is told of it."""
+        return {"codes": self.codes} if self.codes else {}
+
+    def tiles(self, m: int | None, n: int, k: int) -> Iterator[Mapping[str, int]]:
+        """As ``tiles``; those of codes go through the vector core, which holds less."""
+        if self.codes is None:
+            yield from tiles(m, n, k)
+            return
+        for rows in (DECODE,) if m is not None and m <= DECODE else (128, 64, 32, 16):
+            for cols in sorted({min(aligned(n, 16), c) for c in (128, 64, 32, 16)}, reverse=True):
+                for depth in self.codes.depths(k):
+                    yield {"rows": rows, "cols": cols, "depth": depth}
+
+
+def weight(f: FunctionLowering, w: Value, transposed: bool = False) -> Weight:
+    """A weight ``[.., N, K]`` as the matrix of all its rows; as it is stored where it is codes that the chip makes
+    numbers of.
+    """
+    if not transposed and (packed := _packed(f, w)):
+        return packed
     n, k = (w.shape[-1], w.shape[-2]) if transposed else w.shape[-2:]
-    return View(weight_ref(f, w, dense(w.dtype), transposed), (product((*w.shape[:-2], n)), k), w.dtype)
+    shape = product((*w.shape[:-2], n)), k
+    return Weight((View(weight_ref(f, w, dense(w.dtype), transposed), shape, w.dtype),))
+
+
+def _packed(f: FunctionLowering, w: Value) -> Weight | None:
+    op = f.keeping.producers.get(id(w))
+    while op is not None and op.name == "reshape" and op.results[0].shape[-1] == op.operands[0].shape[-1]:
+        op = f.keeping.producers.get(id(op.operands[0]))
+    if op is None or op.name != "dequantize" or not all(is_weight(f.keeping, o) for o in op.operands):
+        return None
+    codes, scale = op.operands
+    (*_, n, k), kind, rows, columns = op.results[0].shape, str(op.attrs["codes"]), op.attrs["rows"], op.attrs["columns"]
+    assert isinstance(rows, int) and isinstance(columns, int)
+    if kind not in f.table.chip.facts["codes"]["value"] or not (columns % 32 == 0 or columns >= number(k)):
+        return None
+    # An e8m0 scale is a power of two, which bf16 holds exactly, and which vector cores can read.
+    how = Codes(kind, "bf16" if scale.dtype == "f8e8m0" else scale.dtype, columns)
+    layout = Scales(how.fine(number(k)), rows, number(n), how.scale)
+    across, total = how.across(number(k)), product(w.shape[:-1])
+    shape = (total, across) if layout.fine else (across, total)
+    return Weight(
+        (View(weight_ref(f, codes, ""), codes.shape, codes.dtype),
+         View(weight_ref(f, scale, layout.form), shape, how.scale)), how,
+    )  # fmt: skip
 
 
 def lower_matmul(f: FunctionLowering, op: Op) -> None:
@@ -43,9 +96,10 @@ def lower_matmul(f: FunctionLowering, op: Op) -> None:
         raise IRError(located(f.function.name, op.loc), what, op)
     rows, n, k = product(x.shape[:-1]), number(out.shape[-1]), number(x.shape[-1])
     turned = not op.attrs["trans_b"]
-    options = {"n": n, "k": k, "dtype": x.dtype, "out": out.dtype, "groups": 1}
-    name = f.table.get(linear, options, tiles(known(rows), n, k))
-    args = (f.view(x, (rows, k)), weight_view(f, w, turned), out_view(f, out, (rows, n)))
+    read = weight(f, w, turned)
+    options = {"n": n, "k": k, "dtype": x.dtype, "out": out.dtype, "groups": 1, **read.options}
+    name = f.table.get(linear, options, read.tiles(known(rows), n, k))
+    args = (f.view(x, (rows, k)), *read.views, out_view(f, out, (rows, n)))
     f.run_kernel(name, args, {"M": rows})
 
 
@@ -54,9 +108,10 @@ def lower_grouped_linear(f: FunctionLowering, op: Op) -> None:
     x, w = op.operands
     rows, groups, k = x.shape[0], number(x.shape[1]), number(x.shape[2])
     (out,), n = op.results, number(w.shape[1])
-    options = {"n": n, "k": k, "dtype": x.dtype, "out": out.dtype, "groups": groups}
-    name = f.table.get(linear, options, tiles(known(rows), n, k))
-    args = (f.view(x, (rows, groups * k)), weight_view(f, w), out_view(f, out, (rows, groups * n)))
+    read = weight(f, w)
+    options = {"n": n, "k": k, "dtype": x.dtype, "out": out.dtype, "groups": groups, **read.options}
+    name = f.table.get(linear, options, read.tiles(known(rows), n, k))
+    args = (f.view(x, (rows, groups * k)), *read.views, out_view(f, out, (rows, groups * n)))
     f.run_kernel(name, args, {"M": rows})
 
 
@@ -91,9 +146,10 @@ def _by_expert(
     """Rows of each expert times its matrix."""
     experts, n, k = map(number, w.shape)
     out = Value(TensorType(shape, x.dtype))
-    options = {"n": n, "k": k, "dtype": x.dtype, "out": x.dtype, "experts": experts}
-    name = f.table.get(linear_experts, options, tiles(None, n, k))
-    f.run_kernel(name, (f.view(x), weight_view(f, w), f.view(offsets), out_view(f, out, shape)), {"M": shape[0]})
+    read = weight(f, w)
+    options = {"n": n, "k": k, "dtype": x.dtype, "out": x.dtype, "experts": experts, **read.options}
+    name = f.table.get(linear_experts, options, read.tiles(None, n, k))
+    f.run_kernel(name, (f.view(x), *read.views, f.view(offsets), out_view(f, out, shape)), {"M": shape[0]})
     return out
 
 

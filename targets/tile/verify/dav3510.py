@@ -17,6 +17,7 @@ NEW: Mapping[str, Row] = {
     ),
     "fixpipe_3510": row("fixpipe", "FIX", "GM <- L0C", DRAINED, "3.11", {"rows": "int"}),
     "fixpipe_ub": row("fixpipe_ub", "FIX", "UB <- L0C", sets("f32 f32"), "1.3", {"rows": "int"}),
+    "unpack": row("unpack", "V", "UB <- UB", sets("bf16 i8"), "3.3"),
     "copy_nz": row("copy_nz", "MTE3", "L1 <- UB", same(2, *OPERANDS), "1.3", {"rows": "int"}),
 }
 
@@ -29,10 +30,14 @@ ARCH: Arch = replace(
             op: replace(VECTOR[op], dtypes=VECTOR[op].dtypes | same(len(VECTOR[op].places), "bf16"))
             for op in ALSO_BF16
         },
+        "copy_in": replace(VECTOR["copy_in"], dtypes=VECTOR["copy_in"].dtypes | same(2, "f8e4m3")),
         **CUBE,
         **NEW,
     },
-    casts={**dav2201.CASTS, ("f16", "bf16"): dav2201.ROUNDED, ("bf16", "f16"): (*dav2201.ROUNDED, "NONE")},  # 3.3
+    casts={
+        **dav2201.CASTS, ("f16", "bf16"): dav2201.ROUNDED, ("bf16", "f16"): (*dav2201.ROUNDED, "NONE"),
+        ("f8e4m3", "f32"): ("NONE",),
+    },  # 3.3
     cross={2: 11, 4: 11},  # 2.4
     left="Nz",  # 1.3
     integers_compared=dav2201.CMP,  # 3.5 limits 2201 only

@@ -18,7 +18,7 @@ RULES: Mapping[str, Callable[[Context, Instr], None]] = {
     "compare": shapes.compare, "select": shapes.select, "whole": shapes.whole, "gather": shapes.gather,
     "compress": shapes.compress, "copy_in": moves.copy_in, "copy_out": moves.copy_out, "nd2nz": moves.nd2nz,
     "load": moves.load, "load_turned": moves.load_turned, "mmad": moves.mmad, "fixpipe": moves.fixpipe,
-    "fixpipe_ub": moves.fixpipe_ub, "copy_nz": moves.copy_nz,
+    "fixpipe_ub": moves.fixpipe_ub, "copy_nz": moves.copy_nz, "unpack": shapes.unpack,
 }  # fmt: skip
 
 

@@ -19,7 +19,9 @@ from .ranges import ANY, NATURAL, Interval, interval
 from .shapes import refuse
 from .statements import RULES, Scope
 
-KINDS = {"vec": ("f32", "i32", "bf16", "f16", "bool", "i8"), "mat": ("f32", "bf16", "f16"), "acc": ("f32",)}
+KINDS = {
+    "vec": ("f32", "i32", "bf16", "f16", "bool", "i8", "f8e4m3"), "mat": ("f32", "bf16", "f16"), "acc": ("f32",),
+}  # fmt: skip
 
 
 def verify_logical(program: Program) -> None:

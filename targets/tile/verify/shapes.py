@@ -114,6 +114,13 @@ def _repeats(c: Context, r: Region) -> tuple[int, int]:
     return lanes, repeats
 
 
+def unpack(c: Context, i: Instr) -> None:
+    """Two numbers a byte, side by side (3.3)."""
+    dst, src = regions(i)
+    refuse(not (dst.dense and src.dense), "numbers or bytes that are not side by side", "make them so")
+    refuse(dst.count != 2 * src.count, f"{dst.count} numbers of {src.count} bytes", f"a byte holds 2: {2 * src.count}")
+
+
 def cast(c: Context, i: Instr) -> None:
     """The pair of dtypes exists, with that rounding (3.3)."""
     dst, src = regions(i)

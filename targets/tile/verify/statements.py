@@ -121,6 +121,14 @@ def cast(c: Scope, s: ir.Cast) -> None:
     _shape(s.src, s.dst.shape)
 
 
+def unpack(c: Scope, s: ir.Unpack) -> None:
+    """Two numbers a byte."""
+    _on("vec", s.dst, s.src)
+    _of(("i8",), s.src)
+    _of(("bf16",), s.dst)
+    _shape(s.dst, (s.src.rows, 2 * s.src.cols))
+
+
 def where(c: Scope, s: ir.Where) -> None:
     """All f32."""
     refuse(s.cmp not in ir.COMPARE, f"{s.cmp} is no comparison", f"use {' '.join(ir.COMPARE)}")
@@ -226,6 +234,7 @@ def chan(c: Scope, s: ir.Chan) -> None:
 
 
 RULES: Mapping[type, Callable[[Scope, Any], None]] = {
-    ir.Load: load, ir.Store: store, ir.Compute: compute, ir.Cast: cast, ir.Where: where, ir.Reduce: reduce,
-    ir.Rearrange: rearrange, ir.Compress: compress, ir.Iota: iota, ir.Peek: peek, ir.Mma: mma, ir.Chan: chan,
+    ir.Load: load, ir.Store: store, ir.Compute: compute, ir.Cast: cast, ir.Unpack: unpack, ir.Where: where,
+    ir.Reduce: reduce, ir.Rearrange: rearrange, ir.Compress: compress, ir.Iota: iota, ir.Peek: peek, ir.Mma: mma,
+    ir.Chan: chan,
 }  # fmt: skip

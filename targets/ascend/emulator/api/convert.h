@@ -38,11 +38,13 @@ constexpr uint32_t cast_modes() {
         if (std::is_same<S, float>::value && one_of<D, fp8_e4m3fn_t, fp8_e5m2_t>) return 1 << 1;
         if (one_of<S, fp8_e4m3fn_t, fp8_e5m2_t> && std::is_same<D, float>::value) return kNone;
         if (std::is_same<S, int8_t>::value && one_of<D, int16_t, int32_t>) return kNone;
+        if (std::is_same<S, fp4x2_e2m1_t>::value && std::is_same<D, bfloat16_t>::value) return kNone;
     }
     return 0;
 }
 
 void cast(const Operand& dst, const Operand& src, RoundMode round, uint32_t allowed, const Shape& shape, At at);
+void cast_pairs(const Place& dst, const Place& src, RoundMode round, int64_t count, At at);  // e2m1 -> bfloat16
 
 }  // namespace emu
 
@@ -52,13 +54,18 @@ template <typename T, typename U>
 inline void Cast(const LocalTensor<T>& dst, const LocalTensor<U>& src, const RoundMode& roundMode, const uint32_t count,
                  At at = At()) {
     static_assert(emu::cast_modes<T, U>() != 0, "Cast: this pair of types does not exist on this chip");
-    emu::cast({dst.place(), emu::dtype<T>}, {src.place(), emu::dtype<U>}, roundMode, emu::cast_modes<T, U>(),
-              emu::count_of(count), at);
+    if constexpr (std::is_same<U, fp4x2_e2m1_t>::value) {
+        emu::cast_pairs(dst.place(), src.place(), roundMode, count, at);
+    } else {
+        emu::cast({dst.place(), emu::dtype<T>}, {src.place(), emu::dtype<U>}, roundMode, emu::cast_modes<T, U>(),
+                  emu::count_of(count), at);
+    }
 }
 template <typename T, typename U, bool isSetMask = true>
 inline void Cast(const LocalTensor<T>& dst, const LocalTensor<U>& src, const RoundMode& roundMode, const uint64_t mask,
                  emu::Repeat repeatTime, const UnaryRepeatParams& p, At at = At()) {
     static_assert(emu::cast_modes<T, U>() != 0, "Cast: this pair of types does not exist on this chip");
+    static_assert(!std::is_same<U, fp4x2_e2m1_t>::value, "Cast of fp4x2: the emulator has the form with a count only");
     emu::cast({dst.place(), emu::dtype<T>, p.dstBlkStride, p.dstRepStride},
               {src.place(), emu::dtype<U>, p.srcBlkStride, p.srcRepStride}, roundMode, emu::cast_modes<T, U>(),
               emu::repeats(mask, repeatTime, isSetMask), at);
@@ -67,6 +74,7 @@ template <typename T, typename U, bool isSetMask = true>
 inline void Cast(const LocalTensor<T>& dst, const LocalTensor<U>& src, const RoundMode& roundMode,
                  const uint64_t mask[], emu::Repeat repeatTime, const UnaryRepeatParams& p, At at = At()) {
     static_assert(emu::cast_modes<T, U>() != 0, "Cast: this pair of types does not exist on this chip");
+    static_assert(!std::is_same<U, fp4x2_e2m1_t>::value, "Cast of fp4x2: the emulator has the form with a count only");
     emu::cast({dst.place(), emu::dtype<T>, p.dstBlkStride, p.dstRepStride},
               {src.place(), emu::dtype<U>, p.srcBlkStride, p.srcRepStride}, roundMode, emu::cast_modes<T, U>(),
               emu::repeats(mask, repeatTime, isSetMask), at);

@@ -55,6 +55,11 @@ struct fp8_e5m2_t {
     explicit operator float() const { return emu::fp8_to_float(bits, emu::Dtype::E5M2); }
 };
 
+// Two numbers of e2m1, the first in the low half.
+struct fp4x2_e2m1_t {
+    uint8_t bits;
+};
+
 using float16_t = half;
 #define __bf16 bfloat16_t  // not an alias: clang has a type of this name
 

@@ -69,6 +69,39 @@ void cast(const Operand& dst, const Operand& src, RoundMode round, uint32_t allo
     issue(std::move(i));
 }
 
+// `count` numbers of two a byte, the low half first.
+void cast_pairs(const Place& dst, const Place& src, RoundMode round, int64_t count, At at) {
+    Core& c = core(at);
+    Instr i("Cast", V, at);
+    if (!has_lane(c, V)) return issue(std::move(i));
+    if (round != RoundMode::CAST_NONE) {
+        find("dtype", at, format("Cast from fp4x2_e2m1 to bfloat16 with %s does not exist on this chip", name_of(round)),
+             "use CAST_NONE");
+        return;
+    }
+    if (count <= 0 || count % 2 != 0) {
+        find("count", at, format("Cast of %lld numbers of two a byte", static_cast<long long>(count)),
+             "cast an even number of them, one pair or more");
+        return;
+    }
+    bool good = check_position(dst, {Hardware::UB}, i.name, at) && check_position(src, {Hardware::UB}, i.name, at);
+    good = good && check_aligned(dst, 32, i.name, at) && check_aligned(src, 32, i.name, at);
+    if (!good || !add_ranges(c, i.writes, dst, {{0, uint32_t(2 * count)}}, i.name, at) ||
+        !add_ranges(c, i.reads, src, {{0, uint32_t(count / 2)}}, i.name, at))
+        return;
+    check_overlap(i.writes, i.reads, i.name, at);
+    i.cycles = double(count) / vector_rate(VecOp::Cast, Dtype::BF16);
+    const Range to = i.writes[0], from = i.reads[0];
+    i.run = [to, from, count] {
+        static const double values[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+        for (int64_t k = 0; k < count; k++) {
+            const int code = from.memory->bytes[from.off + k / 2] >> (k % 2 ? 4 : 0) & 15;
+            store(to.memory->bytes + to.off + 2 * k, Dtype::BF16, code & 8 ? -values[code & 7] : values[code]);
+        }
+    };
+    issue(std::move(i));
+}
+
 // Per repeat: reads 8 elements, fills 8 blocks, block i with element i.
 void brcb(const Operand& dst, const Operand& src, int repeat, At at) {
     Core& c = core(at);
