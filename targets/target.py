@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -94,7 +94,8 @@ class Target:
     threads)`` gives the runner, or a UserError when this machine cannot run it. ``pipeline`` are the passes that run
     before ``emit``, in their order. ``meanings(module, entries)`` gives what each kernel of ``emit`` computes; None
     where kernels have no meaning apart from their text. ``timed(folder, facts)`` gives a runner that counts cycles;
-    None where nothing does.
+    None where nothing does. ``library(ops)`` gives the same target, with operators of the vendor's library in place of
+    the kernels of these ops; None where no library is called.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Target:
     tune: Callable[[Module, tuple[str, ...], Callable[[str], None]], Mapping[str, Any]] | None = None
     meanings: Callable[[Module, tuple[str, ...]], Mapping[str, Meaning]] | None = None
     timed: Callable[[Path, Mapping[str, Any]], TimedRunner] | None = None
+    library: Callable[[Collection[str]], Target] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,12 +29,13 @@ if TYPE_CHECKING:
 @click.option("--max-context", type=int, metavar="N", help="Longest sequence in tokens; the model's limit by default.")
 @click.option("--force", is_flag=True, help="Replace an artefact that is there already.")
 @click.option("--tuned", type=click.Path(path_type=Path), metavar="FILE", help="Schedules that dsv4c tune found.")
+@click.option("--library", default="", metavar="OP,OP", help="Ops that the vendor's library computes, where it can.")
 @explain_option
 @no_verify_option
 @json_option
 def compile_command(
     spec: str, target: str, out: Path, no_weights: bool, dtype: str | None, max_context: int | None, force: bool,
-    tuned: Path | None, explain: bool, no_verify: bool, as_json: bool,
+    tuned: Path | None, library: str, explain: bool, no_verify: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compile a model into a folder that can be run.
 
@@ -46,7 +49,8 @@ def compile_command(
     with progress_line() as progress:
         compile_model(
             spec, out, target=target, dtype=dtype, max_context=max_context, weights=not no_weights, force=force,
-            prove=explain and not no_verify, tuned=tuned, progress=progress, report=outcomes.append,
+            prove=explain and not no_verify, tuned=tuned, library=[op for op in library.split(",") if op],
+            progress=progress, report=outcomes.append,
         )  # fmt: skip
     made = {**_summary(out), "seconds": round(perf_counter() - start, 3)}
     if as_json:
@@ -80,7 +84,17 @@ def _summary(out: Path) -> dict[str, object]:
         "weights_bytes": weights.stat().st_size if weights.exists() else 0,
         **({"workspace_bytes": facts["workspace_bytes"]} if "workspace_bytes" in facts else {}),
         **packed,
+        **_library(facts),
     }
+
+
+def _library(facts: Mapping[str, Any]) -> dict[str, object]:
+    """Which kernels library operators stand in for, and why others of the ops that were asked for stay."""
+    if "library" not in facts:
+        return {}
+    kept = Counter(facts["not_library"].values())
+    why = "".join(f"; {number} stay: {reason}" for reason, number in sorted(kept.items()))
+    return {"from_the_library": f"{len(facts['library'])} kernels{why}"}
 
 
 def _kernels(plan: Plan) -> int:

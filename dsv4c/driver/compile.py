@@ -93,17 +93,19 @@ def compile_model(
     force: bool = False,
     prove: bool = False,
     tuned: Path | None = None,
+    library: Sequence[str] = (),
     progress: Progress = lambda message: None,
     report: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Path:
     """Compile a checkpoint folder or preset for a target into the folder ``out``; returns ``out``.
 
     With ``prove``, every pass of the target is executed before and after it. ``report`` receives what the passes did.
-    ``tuned`` is a file that ``tune_model`` made; a copy of it becomes part of the artefact.
+    ``tuned`` is a file that ``tune_model`` made; a copy of it becomes part of the artefact. ``library`` names ops whose
+    kernels an operator of the vendor's library stands in for.
 
     Raises UserError for every input that cannot work, and PassError for a pass that fails; nothing is left behind.
     """
-    chosen = find_target(target)
+    chosen = _with_library(find_target(target), library)
     tuning = Tuned(read_json(tuned), str(tuned)) if tuned else None
     model = open_model(spec, weights)
     context, kind = _context(model.config, max_context), _dtype(model, dtype)
@@ -141,6 +143,14 @@ def compile_model(
 def entries_of(module: Module) -> tuple[str, ...]:
     """The functions of a module that a runtime may start at."""
     return tuple(name for name in ENTRIES if name in module.functions)
+
+
+def _with_library(target: Target, ops: Sequence[str]) -> Target:
+    if not ops:
+        return target
+    if target.library is None:
+        raise UserError(f"{target.name} calls no library", where="--library", fix="leave it out")
+    return target.library(ops)
 
 
 def tune_model(

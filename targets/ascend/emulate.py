@@ -161,10 +161,13 @@ def object_commands(source: Path, out: Path, arch: int) -> list[tuple[Path, list
     return commands
 
 
-def build(sources: Path | Sequence[Path], out: Path, arch: int = 2201, machine: Path | None = None) -> Library:
+def build(
+    sources: Path | Sequence[Path], out: Path, arch: int = 2201, machine: Path | None = None, host: Path | None = None
+) -> Library:
     """Compile the kernel files (a folder's ``*.cpp``, or a list) into one shared object in ``out``.
 
-    ``machine`` is the folder where the machine's own object is kept; ``out`` unless given.
+    ``machine`` is the folder where the machine's own object is kept; ``out`` unless given. ``host`` is a file of the
+    host program that becomes part of it.
 
     Raises:
         UserError: there is no compiler, no kernel, or a file does not compile.
@@ -181,6 +184,9 @@ def build(sources: Path | Sequence[Path], out: Path, arch: int = 2201, machine: 
         ours = pool.submit(machine_object, arch, machine or out)
         list(pool.map(lambda job: compile_kernels(*job), jobs))
         objects = [*(target for target, _, _ in jobs), ours.result()]
+    if host is not None:
+        objects.append(out / f"{host.stem}-{arch}.host.o")
+        run_compiler([compiler(), *flags_of(arch), "-O1", "-c", str(host), "-o", str(objects[-1])], host)
     digest = hashlib.sha256("".join(map(str, objects)).encode()).hexdigest()[:8]
     library = out / f"kernels-{arch}-{digest}.so"
     run_compiler([compiler(), "-shared", *map(str, objects), "-o", str(library)], library)
@@ -338,11 +344,28 @@ class Emulator:
             )
         finally:
             missing = call.fetch()
-        found = [Finding(**each) for each in json.loads(self._lib.dsv4c_emu_findings_json())] + missing
+        found = self._found() + missing
         self._findings += found
         if found and check:
             raise EmulationError(found)
         return found
+
+    def call_library(self, name: str, tensors: Sequence[Resident], sizes: Array) -> None:
+        """Call the operator of the vendor's library that stands in for a kernel. Raises EmulationError for findings."""
+        self._lib.dsv4c_emu_clear_findings()
+        function = getattr(self._lib, f"library_{name}")
+        function.argtypes, function.restype = [ctypes.c_void_p] * 3, ctypes.c_int
+        pointers = (ctypes.c_uint64 * len(tensors))(*(t.address for t in tensors))
+        status = function(None, pointers, sizes.ctypes.data)
+        found = self._found()
+        if status and not found:
+            found = [Finding("library", name, f"the library's operator returns {status}", "", 1)]
+        if found:
+            self._findings += found
+            raise EmulationError(found)
+
+    def _found(self) -> list[Finding]:
+        return [Finding(**each) for each in json.loads(self._lib.dsv4c_emu_findings_json())]
 
     def _copy(self, name: str, kind: str) -> int | None:
         if name not in self.library.entries:

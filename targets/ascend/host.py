@@ -11,10 +11,11 @@ from pathlib import Path
 from ..tile.chip import Chip
 from ..tile.physical import Program
 from .emulate import emulator_files, headers
+from .library.calls import Library, library_source
 
 SOURCES = (
     "main.cpp", "run_kernel.cpp", "check.h", "case.h", "tensors.h", "device.h", "plan.h", "extent.h", "json.h",
-    "launch.h", "CMakeLists.txt",
+    "launch.h", "library.h", "CMakeLists.txt",
 )  # fmt: skip
 PROBES = (
     "smoke.cpp", "smoke.h", "smoke_launch.cpp", "smoke_vector.cpp", "smoke_cube.cpp", "smoke_mixed.cpp", "probe.cpp",
@@ -32,7 +33,7 @@ END := _emulated
 FLAGS := -std=c++17 -O1 -D__NPU_ARCH__={arch} -I$(HEADERS) -Ihost -Ikernels $(DEBUG)
 AIV := {aiv}
 AIC := {aic}
-KERNELS := $(AIV:%=$(BUILD)/%.aiv.o) $(AIC:%=$(BUILD)/%.aic.o) $(BUILD)/launch.o $(BUILD)/machine.o
+KERNELS := $(AIV:%=$(BUILD)/%.aiv.o) $(AIC:%=$(BUILD)/%.aic.o) $(BUILD)/launch.o $(BUILD)/library.o $(BUILD)/machine.o
 
 .PHONY: emulate debug probe clean
 emulate: run$(END) run_kernel$(END)
@@ -115,14 +116,15 @@ echo "built ./smoke, ./run_probe, ./run_kernel and ./run; in this order on a new
 """
 
 
-def write_host(folder: Path, programs: Mapping[str, Program], chip: Chip) -> None:
+def write_host(folder: Path, programs: Mapping[str, Program], chip: Chip, library: Library) -> None:
     """Everything beside the kernels that makes the folder a program."""
     host, ours = folder / "host", files("dsv4c.targets.ascend")
     for part, names in (("host", SOURCES), ("probe", PROBES)):
         (folder / part).mkdir()
         for name in names:
             (folder / part / name).write_text((ours / part / name).read_text())
-    (host / "launch.cpp").write_text(_launches(programs))
+    (host / "launch.cpp").write_text(_launches(programs, library))
+    (host / "library.cpp").write_text(library_source(library, {name: p.sizes for name, p in programs.items()}))
     for path in emulator_files():
         to = folder / "emulator" / path
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -142,20 +144,28 @@ def _cores(program: Program) -> tuple[str, ...]:
     return tuple(part.core for part in program.parts)
 
 
-def _launches(programs: Mapping[str, Program]) -> str:
-    """Declarations, one launching function a kernel, and the table of them."""
-    lines = ['#include "launch.h"', "", '#include "dsv4c_launch.h"', ""]
+def _launches(programs: Mapping[str, Program], library: Library) -> str:
+    """Declarations, one launching function a kernel, and the table of them; a library operator stands in for some."""
+    lines = ['#include "launch.h"', "", '#include "device.h"', '#include "dsv4c_launch.h"', ""]
     rows = []
     for name, program in sorted(programs.items()):
         count = len(program.tensors) + 2  # workspace and tiling
         parameters = ", ".join(["GM_ADDR"] * count)
         arguments = ", ".join(f"a[{i}]" for i in range(count))
-        lines += [
-            f'extern "C" __global__ __aicore__ void {name}({parameters});',
-            f"static void launch_{name}(uint32_t blocks, aclrtStream stream, uint8_t** a) {{",
-            f"    DSV4C_LAUNCH({name}, blocks, stream, {arguments});",
-            "}",
-        ]
+        if name in library.calls:
+            lines += [
+                f'extern "C" aclError library_{name}(aclrtStream stream, uint8_t** a, const int64_t* s);',
+                f"static void launch_{name}(uint32_t, aclrtStream stream, uint8_t** a, const int64_t* s) {{",
+                f'    check(library_{name}(stream, a, s), "{library.calls[name].name}");',
+                "}",
+            ]
+        else:
+            lines += [
+                f'extern "C" __global__ __aicore__ void {name}({parameters});',
+                f"static void launch_{name}(uint32_t blocks, aclrtStream stream, uint8_t** a, const int64_t*) {{",
+                f"    DSV4C_LAUNCH({name}, blocks, stream, {arguments});",
+                "}",
+            ]
         core = CORES[_cores(program)]
         rows.append(
             f'    {{"{name}", Core::{core}, {len(program.tensors)}, {program.workspace}, launch_{name}}},'

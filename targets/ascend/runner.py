@@ -33,17 +33,23 @@ def cache() -> Path:
 
 
 def compiled(folder: Path, arch: int) -> Library:
-    """The kernels of a folder for the emulator; compiled when their text, the compiler or the emulator has changed."""
+    """The kernels of a folder for the emulator; compiled when their text, the compiler or the emulator has changed.
+
+    Calls of the vendor's library, which stand in the host program beside the folder, come with them.
+    """
     machine = [headers().parents[1] / p for p in emulator_files()]
     sources = sorted(p for p in folder.iterdir() if p.suffix in (".h", ".cpp"))
+    host = folder.parent / "host" / "library.cpp"
+    calls = [host] if host.exists() else []
     digest = sha256(compiler().encode())
-    for path in (*sources, *machine, Path(emulate.__file__)):
+    for path in (*sources, *calls, *host.parent.glob("*.h"), *machine, Path(emulate.__file__)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     library = cache() / f"kernels-{arch}-{digest.hexdigest()[:16]}.so"
     if not library.exists():
         cache().mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=cache()) as part:
-            build(folder, Path(part), arch, machine=cache()).path.replace(library)  # whole, or not at all
+            made = build(folder, Path(part), arch, cache(), *calls)
+            made.path.replace(library)  # whole, or not at all
     return Library(library, tuple(name for p in sources for name in entries_of(p)), arch)
 
 
@@ -100,7 +106,11 @@ class EmulatedProgram:
                 block.upload(array)
         for step, (blocks, arguments) in zip(self.steps, self._calls, strict=True):
             try:
-                self.runner.emulator.launch(step.kernel, blocks, *arguments)
+                if step.kernel in self.runner.facts.get("library", ()):
+                    sizes = np.array(step.scalars or (0,), np.int64)
+                    self.runner.emulator.call_library(step.kernel, arguments[: len(step.tensors)], sizes)
+                else:
+                    self.runner.emulator.launch(step.kernel, blocks, *arguments)
             except EmulationError as error:
                 raise UserError(str(error), where=f"{step.kernel} at {step.loc}") from None
         for array, block in self._blocks.values():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from dsv4c.passes.partition_experts import PartitionExperts
 from dsv4c.passes.registry import PASSES
 from dsv4c.plan import Plan
 
-from ..target import Emitted, Family, Meaning, Runner, Target, TimedRunner, Tuned
+from ..target import Emitted, Family, Meaning, Runner, Target, TimedRunner
 from ..tile.chip import chip_names, load_chip
 
 if TYPE_CHECKING:
@@ -34,17 +34,21 @@ Array = np.ndarray[Any, Any]
 
 
 def emit(
-    chip_name: str, module: Module, entries: tuple[str, ...], folder: Path, tuned: Tuned | None
+    chip_name: str, library_ops: Collection[str], module: Module, entries: tuple[str, ...], folder: Path
 ) -> Emitted:
-    """Write each kernel as AscendC with its tiling struct, and the tile programs behind it."""
+    """Write each kernel as AscendC with its tiling struct, and the tile programs behind it; library operators stand in
+    for kernels of ``library_ops``.
+    """
     from ..tile.table import TileTable
     from ..tile.text import logical_text, physical_text
     from .host import write_host
+    from .library.calls import choose
     from .operators.project import write_operators
     from .spell import spell
 
     table = TileTable(load_chip(PACKAGE, chip_name))
     plan, lowered, expanded = _lowered(module, entries, table)
+    library = choose(table, library_ops)
     module.functions.update({name: f for name, f in lowered.functions.items() if f.kind == "weights"})
     kernels = folder / KERNELS
     kernels.mkdir()
@@ -55,7 +59,7 @@ def emit(
         program = table.kernels[name]
         (kernels / f"{name}.tile").write_text(logical_text(program.logical) + "\n" + physical_text(program.physical))
     programs = {name: table.kernels[name].physical for name in table.kernels}
-    write_host(folder, programs, table.chip)
+    write_host(folder, programs, table.chip, library)
     write_operators(folder, [(programs[name], text) for name, text in texts.items()], table.chip)
     groups = int(table.chip.facts["cores"]["AIC"])
     facts = {
@@ -67,6 +71,9 @@ def emit(
         "cores": {name: core_kind(k.physical.parts) for name, k in sorted(table.kernels.items())},
         "expanded": [f"{e.function}:{e.loc} {e.op}" for e in expanded],
     }
+    if library_ops:
+        facts["library"] = {name: call.name for name, call in sorted(library.calls.items())}
+        facts["not_library"] = dict(library.kept)
     return Emitted(plan, facts)
 
 
@@ -145,13 +152,13 @@ def _runner(folder: Path, facts: Mapping[str, Any], chip: str | None) -> Emulato
     return EmulatorRunner(folder / KERNELS, facts, groups, clock)
 
 
-def make(chip: str) -> Target:
-    """The target of one chip."""
+def make(chip: str, library_ops: Collection[str] = ()) -> Target:
+    """The target of one chip; library operators stand in for kernels of these ops."""
     load_chip(PACKAGE, chip)  # a UserError where there is none
     return Target(
         name=f"ascend:{chip}",
         doc=f"AscendC for Ascend {chip}; runs here under the emulator",
-        emit=lambda module, entries, folder, tuned: emit(chip, module, entries, folder, tuned),
+        emit=lambda module, entries, folder, tuned: emit(chip, library_ops, module, entries, folder),
         pack=pack_weight,
         unpack=unpack_weight,
         open=open_runner,
@@ -159,6 +166,7 @@ def make(chip: str) -> Target:
         meanings=lambda module, entries: meanings(chip, module, entries),
         timed=lambda folder, facts: timed_runner(chip, folder, facts),
         keeps=lambda codes, columns: keeps(chip, codes, columns),
+        library=lambda ops: make(chip, ops),
     )
 
 

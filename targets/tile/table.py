@@ -17,6 +17,7 @@ class TileTable:
 
     chip: Chip
     kernels: dict[str, Fitted] = field(default_factory=dict)
+    asked: dict[str, tuple[str, Mapping[str, object]]] = field(default_factory=dict)  # what each computes: op, options
 
     def get(
         self,
@@ -28,6 +29,7 @@ class TileTable:
         text = f"{build.__name__}({', '.join(f'{key}={value!r}' for key, value in sorted(options.items()))})"
         name = f"{build.__name__}_{sha256(text.encode()).hexdigest()[:10]}"
         if name not in self.kernels:
+            self.asked[name] = build.__name__, dict(options)
             made = fitted(lambda **sizes: build(**options, **sizes), self.chip, candidates)
             self.kernels[name] = replace(
                 made, logical=replace(made.logical, name=name), physical=replace(made.physical, name=name)

@@ -1,4 +1,4 @@
 // The machine behind the headers, compiled once per project and linked with the kernels.
 #include "kernel_operator.h"
 
-#include "machine/host.h"
+#include "machine/library.h"

@@ -12,7 +12,7 @@ struct Kernel {
     Core core;
     int tensors;
     int64_t workspace;  // bytes for each group of cores
-    void (*launch)(uint32_t blocks, aclrtStream stream, uint8_t** arguments);
+    void (*launch)(uint32_t blocks, aclrtStream stream, uint8_t** arguments, const int64_t* sizes);
 };
 
 extern const Kernel kKernels[];

@@ -17,7 +17,10 @@ struct Call {
     const Kernel* kernel;
     uint32_t blocks;
     std::vector<uint8_t*> arguments;
+    std::vector<int64_t> sizes;
     std::string where;
+
+    void launch(aclrtStream stream) { kernel->launch(blocks, stream, arguments.data(), sizes.data()); }
 };
 
 class Model {
@@ -103,7 +106,7 @@ private:
     }
 
     void launch(Call& call) {
-        call.kernel->launch(call.blocks, stream_, call.arguments.data());
+        call.launch(stream_);
         check(aclrtSynchronizeStream(stream_), "the stream");
         check_messages();
     }
@@ -122,7 +125,7 @@ private:
         block("tokens", "", length * 4).upload(tokens.data(), length * 4);
         block("past", "", 4).upload(&before, 4);
         block("new", "", 4).upload(&fresh, 4);
-        for (Call& call : calls_) call.kernel->launch(call.blocks, stream_, call.arguments.data());
+        for (Call& call : calls_) call.launch(stream_);
         check(aclrtSynchronizeStream(stream_), "the stream");
         check_messages();
         std::vector<float> logits(vocab_);
@@ -151,12 +154,12 @@ private:
     void bind_step(const Step& step, int64_t arena) {
         const auto found = kernels_.find(step.kernel);
         if (found == kernels_.end()) throw std::runtime_error("no kernel " + step.kernel);
-        Call call{found->second, 0, {}, step.where};
+        Call call{found->second, 0, {}, step.scalars, step.where};
         call.blocks = static_cast<uint32_t>(call.kernel->core == Core::Vector ? vector_cores_ : cube_cores_);
         for (const Slice& slice : step.tensors) call.arguments.push_back(place(slice, arena));
         call.arguments.push_back(block("workspace", step.kernel, call.kernel->workspace * call.blocks).at(0));
-        std::vector<int64_t> sizes = step.scalars;
-        if (sizes.empty()) sizes.push_back(0);
+        if (call.sizes.empty()) call.sizes.push_back(0);
+        const std::vector<int64_t>& sizes = call.sizes;
         tilings_.emplace_back(static_cast<int64_t>(sizes.size()) * 8);
         tilings_.back().upload(sizes.data(), static_cast<int64_t>(sizes.size()) * 8);
         call.arguments.push_back(tilings_.back().at(0));

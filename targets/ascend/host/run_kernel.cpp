@@ -42,7 +42,7 @@ std::vector<Bytes> launched(const Case& c, aclrtStream stream) {
     blocks.back().upload(sizes.data(), static_cast<int64_t>(sizes.size()) * 8);
     std::vector<uint8_t*> arguments;
     for (const Block& each : blocks) arguments.push_back(each.at(0));
-    kernel.launch(static_cast<uint32_t>(cores), stream, arguments.data());
+    kernel.launch(static_cast<uint32_t>(cores), stream, arguments.data(), sizes.data());
     check(aclrtSynchronizeStream(stream), "the stream");
     check_messages();
     std::vector<Bytes> found(c.tensors.size());

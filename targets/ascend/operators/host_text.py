@@ -12,7 +12,7 @@ from .signature import Operator, attribute_name
 
 DTYPES = {
     "f32": "DT_FLOAT", "bf16": "DT_BF16", "f16": "DT_FLOAT16", "i32": "DT_INT32", "i64": "DT_INT64", "bool": "DT_BOOL",
-    "i8": "DT_INT8",
+    "i8": "DT_INT8", "f8e4m3": "DT_FLOAT8_E4M3FN",
 }  # fmt: skip
 UNITS: Mapping[str, tuple[str, ...]] = {"2201": ("ascend910b", "ascend910_93"), "3510": ("ascend950",)}
 

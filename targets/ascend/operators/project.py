@@ -19,6 +19,7 @@ VENDOR = "dsv4c"
 NEEDS = {"2201": "8.1", "3510": "9.1"}  # CANN, from ascend.md 5
 MSOPGEN = {
     "f32": "float", "bf16": "bf16", "f16": "float16", "i32": "int32", "i64": "int64", "bool": "bool", "i8": "int8",
+    "f8e4m3": "float8_e4m3fn",
 }  # fmt: skip
 FIXED = ("build.sh", "CMakeLists.txt", "op_host/CMakeLists.txt", "op_kernel/CMakeLists.txt")
 

@@ -18,7 +18,8 @@ enum DataType {
     DT_INT64 = 9,
     DT_BOOL = 12,
     DT_BF16 = 27,
-    DT_UNDEFINED = 28
+    DT_UNDEFINED = 28,
+    DT_FLOAT8_E4M3FN = 36
 };
 enum Format { FORMAT_NCHW = 0, FORMAT_NHWC = 1, FORMAT_ND = 2, FORMAT_FRACTAL_NZ = 29 };
 
