@@ -30,7 +30,7 @@ BROKEN = (
     ("; M)", "; M, M)", "two sizes are named M"),
     ("out z: f32", "inout x2: f32[1], out q: f32[1], out z: f32", "nothing is stored to q"),
     # tiles
-    ("half = vec f32[8, 32]", "half = vec f8e4m3[8, 32]", "a vec tile of f8e4m3; use f32, i32"),
+    ("half = vec f32[8, 32]", "half = vec i64[8, 32]", "a vec tile of i64; use f32, i32"),
     ("b = mat bf16", "b = mat i32", "a mat tile of i32; use f32, bf16, f16"),
     ("acc = acc f32", "acc = acc bf16", "a acc tile of bf16; use f32"),
     ("half = vec f32[8, 32]", "half = vec f32[8, 0]", "a tile of nothing"),

@@ -24,6 +24,10 @@ from dsv4c.targets.tile.davinci.scope import IllegalError
 from dsv4c.targets.tile.kernels.linear import linear, linear_experts
 from dsv4c.targets.tile.kernels.packed import GROUP, Codes
 from dsv4c.targets.tile.packing import Scales, pack_function
+from dsv4c.targets.tile.parse.file import parse
+from dsv4c.targets.tile.text import logical_text, physical_text
+from dsv4c.targets.tile.verify.error import TileError
+from dsv4c.targets.tile.verify.physical import verify_physical
 
 pytestmark = needs_compiler
 Cases = Iterator[tuple[str, Case]]
@@ -122,6 +126,25 @@ def test_codes_are_cast_on_the_chip(benches: dict[str, Bench]):
     assert "ReinterpretCast<fp4x2_e2m1_t>(), RoundMode::CAST_NONE" in text["experts_f4e2m1"]
     other = spell(benches["910b3"].kernels["i8_40_96_1"].physical).kernel
     assert "ReinterpretCast<int8_t>(), RoundMode::CAST_NONE" in other
+
+
+def test_the_text_form_is_read_back(benches: dict[str, Bench]):
+    for bench in benches.values():
+        for kernel in bench.kernels.values():
+            text = logical_text(kernel.logical) + "\n" + physical_text(kernel.physical)
+            read = parse(text)
+            assert read.physical is not None and spell(read.physical) == spell(kernel.physical)
+            assert logical_text(read.logical) + "\n" + physical_text(read.physical) == text
+
+
+def test_numbers_of_a_byte_are_two(benches: dict[str, Bench]):
+    kernel = benches["950pr"].kernels["experts_f4e2m1"]
+    text = logical_text(kernel.logical) + "\n" + physical_text(kernel.physical)
+    (line,) = {line.strip() for line in text.splitlines() if " unpack v" in line}
+    wrong = parse(text.replace(line, line.replace("unpack", "cast", 1) + " mode=NONE")).physical
+    assert wrong is not None
+    with pytest.raises(TileError, match="no cast from i8 to bf16"):
+        verify_physical(wrong, load_chip("dsv4c.targets.ascend", "950pr"))
 
 
 @pytest.mark.parametrize("fine", [False, True])
