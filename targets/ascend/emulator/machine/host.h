@@ -225,11 +225,15 @@ const char* dsv4c_emu_report() {
     text = emu::report().text();
     return text.c_str();
 }
-const char* dsv4c_emu_cycles() { return emu::machine().cycles.c_str(); }
+const char* dsv4c_emu_cycles() {
+    static std::string text;
+    text = "[" + emu::machine().cycles + "]";
+    return text.c_str();
+}
 void dsv4c_emu_clear_findings() { emu::report().clear(); }
 void dsv4c_emu_clear() {
     emu::report().clear();
-    emu::machine().cycles = "[]";
+    emu::machine().cycles.clear();
 }
 
 }  // extern "C"

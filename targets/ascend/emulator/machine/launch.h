@@ -189,8 +189,7 @@ void note_cycles(const std::string& kernel) {
         row += format(", \"%s\": %.0f, \"%s_sum\": %.0f", name_of(Lane(lane)), busiest[lane], name_of(Lane(lane)),
                       sum[lane]);
     }
-    row += "}";
-    m.cycles = m.cycles == "[]" ? "[" + row + "]" : m.cycles.substr(0, m.cycles.size() - 1) + ", " + row + "]";
+    m.cycles += (m.cycles.empty() ? "" : ", ") + row + "}";
 }
 
 void run_launch(const std::string& kernel, const KernelKind& kind, int64_t blocks, const KernelBody& aiv,

@@ -232,7 +232,7 @@ struct Machine {
     int slow_lane = V;
     bool sync_used = false;
     std::unordered_map<uint64_t, Core*> dirty;  // GM lines that a scalar cache holds modified
-    std::string cycles = "[]";                  // of every launch so far, as JSON
+    std::string cycles;  // rows of JSON, one a launch
     int launches = 0;
 
     struct Source {
