@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ascend import needs_compiler
+from quantise import quantise
 
 import dsv4c
 from dsv4c.driver.compile import compile_model
@@ -90,6 +91,17 @@ def test_operators_compute_what_kernels_compute(artefact: Path, monkeypatch: pyt
     assert kernels.logits is not None and operators.logits is not None
     assert np.array_equal(operators.logits, kernels.logits, equal_nan=True)
     assert artefact.name != "v4" or operators.tokens[0] == peer["new"][:3]
+
+
+@needs_compiler
+def test_weights_that_stay_packed_reach_operators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quantise(MODELS["v4"], tmp_path / "model")
+    packed = compile_model(str(tmp_path / "model"), tmp_path / "out", target="ascend:950pr")
+    kernels = dsv4c.load(packed).generate_batch([[5, 6, 7]], 2, logits=True)
+    monkeypatch.setattr(runner, "EmulatorRunner", OperatorRunner)
+    operators = dsv4c.load(packed).generate_batch([[5, 6, 7]], 2, logits=True)
+    assert kernels.logits is not None and operators.logits is not None
+    assert np.array_equal(operators.logits, kernels.logits, equal_nan=True)
 
 
 @needs_compiler

@@ -82,7 +82,7 @@ def _packed(f: FunctionLowering, w: Value) -> Weight | None:
     across, total = how.across(number(k)), product(w.shape[:-1])
     shape = (total, across) if layout.fine else (across, total)
     return Weight(
-        (View(weight_ref(f, codes, ""), codes.shape, codes.dtype),
+        (View(weight_ref(f, codes, ""), (total, codes.shape[-1]), codes.dtype),
          View(weight_ref(f, scale, layout.form), shape, how.scale)), how,
     )  # fmt: skip
 
