@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdio>
 #include <stdexcept>
 #include <string>
 
@@ -22,6 +23,32 @@ inline void check(aclError error, const char* what) {
 inline void check_messages() {
     const std::string text = recent_message();
     if (!text.empty()) throw std::runtime_error(text);
+}
+
+// A stream of the first device.
+inline aclrtStream opened() {
+    aclrtStream stream = nullptr;
+    check(aclInit(nullptr), "aclInit");
+    check(aclrtSetDevice(0), "aclrtSetDevice");
+    check(aclrtCreateStream(&stream), "aclrtCreateStream");
+    return stream;
+}
+
+inline int64_t cores_of(aclrtDevAttr kind) {
+    int64_t count = 0;
+    check(aclrtGetDeviceInfo(0, kind, &count), "aclrtGetDeviceInfo");
+    return count;
+}
+
+// What a program returns: what `run` does, or 2 after saying what went wrong.
+template <typename F>
+int reported(const char* program, F&& run) {
+    try {
+        return run();
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "%s: %s\n", program, error.what());
+        return 2;
+    }
 }
 
 // Memory of the device.

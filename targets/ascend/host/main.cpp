@@ -30,9 +30,6 @@ public:
           manifest_(read_json(folder_ / "manifest.json")),
           plan_(read_json(folder_ / "plan.json")),
           weights_file_(folder_ / "weights.bin", std::ios::binary) {
-        check(aclrtCreateStream(&stream_), "aclrtCreateStream");
-        check(aclrtGetDeviceInfo(0, ACL_DEV_ATTR_VECTOR_CORE_NUM, &vector_cores_), "vector cores");
-        check(aclrtGetDeviceInfo(0, ACL_DEV_ATTR_CUBE_CORE_NUM, &cube_cores_), "cube cores");
         for (int i = 0; i < kKernelCount; i++) kernels_[kKernels[i].name] = &kKernels[i];
         vocab_ = manifest_.at("model").at("vocab").integer();
     }
@@ -193,8 +190,9 @@ private:
     std::filesystem::path folder_;
     Json manifest_, plan_;
     std::ifstream weights_file_;
-    aclrtStream stream_ = nullptr;
-    int64_t vector_cores_ = 0, cube_cores_ = 0, vocab_ = 0, bound_ = -1;
+    aclrtStream stream_ = opened();
+    int64_t vector_cores_ = cores_of(ACL_DEV_ATTR_VECTOR_CORE_NUM), cube_cores_ = cores_of(ACL_DEV_ATTR_CUBE_CORE_NUM);
+    int64_t vocab_ = 0, bound_ = -1;
     std::map<std::string, const Kernel*> kernels_;
     std::map<std::pair<std::string, std::string>, Block> blocks_;
     std::vector<Block> tilings_;
@@ -229,8 +227,6 @@ int run(int argc, char** argv) {
             throw std::runtime_error("unknown option " + option + "; use --tokens 1,2,3 --new 8");
         }
     }
-    check(aclInit(nullptr), "aclInit");
-    check(aclrtSetDevice(0), "aclrtSetDevice");
     Model model(folder.empty() ? "." : folder);
     if (!check_mode.empty()) return model.check_trace(check_mode == "all") ? 0 : 1;
     const std::vector<int32_t> out = model.generate(tokens, count);
@@ -242,10 +238,5 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    try {
-        return run(argc, argv);
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "%s: %s\n", argv[0], error.what());
-        return 2;
-    }
+    return reported(argv[0], [&] { return run(argc, argv); });
 }

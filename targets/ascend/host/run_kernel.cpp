@@ -21,10 +21,8 @@ std::vector<Bytes> launched(const Case& c, aclrtStream stream) {
     const Kernel& kernel = kernel_of(c.kernel);
     if (static_cast<int>(c.tensors.size()) != kernel.tensors)
         throw std::runtime_error(c.kernel + ": the case is of another kernel");
-    int64_t cores = 0;
-    check(aclrtGetDeviceInfo(0, kernel.core == Core::Vector ? ACL_DEV_ATTR_VECTOR_CORE_NUM : ACL_DEV_ATTR_CUBE_CORE_NUM,
-                             &cores),
-          "cores");
+    const bool vector = kernel.core == Core::Vector;
+    const int64_t cores = cores_of(vector ? ACL_DEV_ATTR_VECTOR_CORE_NUM : ACL_DEV_ATTR_CUBE_CORE_NUM);
     std::vector<Block> blocks;
     for (size_t i = 0; i < c.tensors.size(); i++) {
         blocks.emplace_back(c.tensors[i].bytes());
@@ -118,10 +116,7 @@ int run(int argc, char** argv) {
     const bool given = argc == 3 && std::string(argv[1]) == "--case";
     if (!given && argc != 2)
         throw std::runtime_error("use run_kernel NAME, run_kernel all or run_kernel --case FOLDER");
-    check(aclInit(nullptr), "aclInit");
-    check(aclrtSetDevice(0), "aclrtSetDevice");
-    aclrtStream stream = nullptr;
-    check(aclrtCreateStream(&stream), "aclrtCreateStream");
+    const aclrtStream stream = opened();
     int count = 0, good = 0;
     for (const auto& folder : given ? std::set<std::filesystem::path>{argv[2]} : cases_of(vectors, argv[1])) {
         good += run_case(folder, stream);
@@ -134,10 +129,5 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    try {
-        return run(argc, argv);
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "%s: %s\n", argv[0], error.what());
-        return 2;
-    }
+    return reported(argv[0], [&] { return run(argc, argv); });
 }

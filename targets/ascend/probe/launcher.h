@@ -36,20 +36,6 @@ inline Bytes launched(Launch launch, uint32_t blocks, aclrtStream stream, int64_
     return found;
 }
 
-inline int64_t cores_of(aclrtDevAttr kind) {
-    int64_t count = 0;
-    check(aclrtGetDeviceInfo(0, kind, &count), "aclrtGetDeviceInfo");
-    return count;
-}
-
-inline aclrtStream opened() {
-    aclrtStream stream = nullptr;
-    check(aclInit(nullptr), "aclInit");
-    check(aclrtSetDevice(0), "aclrtSetDevice");
-    check(aclrtCreateStream(&stream), "aclrtCreateStream");
-    return stream;
-}
-
 template <typename T>
 Bytes bytes_of(const std::vector<T>& values) {
     Bytes out(values.size() * sizeof(T));

@@ -38,9 +38,10 @@ __aicore__ inline void to_l1(const LocalTensor<T>& l1, const GlobalTensor<T>& gm
     DataCopy(l1, gm, nd2nz);
 }
 
-// A [m, k] from L1 to L0A; sizes are multiples of a fractal.
+// A [m, k] from L1 to L0A; sizes are multiples of a fractal. Of 16 bits, each fractal may be transposed on its way.
 template <typename T>
-__aicore__ inline void to_l0a(const LocalTensor<T>& l0a, const LocalTensor<T>& l1, int64_t m, int64_t k) {
+__aicore__ inline void to_l0a(const LocalTensor<T>& l0a, const LocalTensor<T>& l1, int64_t m, int64_t k,
+                              bool turned = false) {
     constexpr int64_t c0 = 32 / sizeof(T);
 #if __NPU_ARCH__ == 3510
     LoadData2DParamsV2 load;
@@ -49,8 +50,8 @@ __aicore__ inline void to_l0a(const LocalTensor<T>& l0a, const LocalTensor<T>& l
     load.mStep = m / 16;
     load.kStep = k / c0;
     load.srcStride = m / 16;
-    load.dstStride = m / 16;
-    load.ifTranspose = false;
+    load.dstStride = (turned ? k : m) / 16;  // of what arrives
+    load.ifTranspose = turned;
     LoadData(l0a, l1, load);
 #else
     for (int64_t band = 0; band < m / 16; ++band) {
@@ -60,7 +61,7 @@ __aicore__ inline void to_l0a(const LocalTensor<T>& l0a, const LocalTensor<T>& l
         load.srcStride = m / 16;
         load.sid = 0;
         load.dstGap = 0;
-        load.ifTranspose = false;
+        load.ifTranspose = turned;
         LoadData(l0a[band * 16 * k], l1[band * 16 * c0], load);
     }
 #endif
@@ -84,31 +85,10 @@ __aicore__ inline void to_l0b(const LocalTensor<T>& l0b, const LocalTensor<T>& l
 #endif
 }
 
-// B [k, n] of 16 bits from L1 to L0B, each fractal transposed on its way.
+// B [k, n] of 16 bits from L1 to L0B, each fractal transposed.
 template <typename T>
 __aicore__ inline void to_l0b_turned(const LocalTensor<T>& l0b, const LocalTensor<T>& l1, int64_t n, int64_t k) {
-#if __NPU_ARCH__ == 3510
-    LoadData2DParamsV2 load;
-    load.mStartPosition = 0;
-    load.kStartPosition = 0;
-    load.mStep = k / 16;
-    load.kStep = n / 16;
-    load.srcStride = k / 16;
-    load.dstStride = n / 16;
-    load.ifTranspose = true;
-    LoadData(l0b, l1, load);
-#else
-    for (int64_t band = 0; band < k / 16; ++band) {
-        LoadData2DParams load;
-        load.startIndex = 0;
-        load.repeatTimes = n / 16;
-        load.srcStride = k / 16;
-        load.sid = 0;
-        load.dstGap = 0;
-        load.ifTranspose = true;
-        LoadData(l0b[band * 16 * n], l1[band * 16 * 16], load);
-    }
-#endif
+    to_l0a(l0b, l1, k, n, true);
 }
 
 template <typename T>

@@ -53,7 +53,7 @@ bool run(const Fact& fact, Launch launch, aclrtStream stream) {
 }  // namespace
 
 int main(int, char** argv) {
-    try {
+    return reported(argv[0], [] {
         const aclrtStream stream = opened();
         std::printf("%-6s %-5s %-92s %5s  %-14s %s\n", "", "spec", "fact", "at", "expected", "found");
         int good = 0, count = 0;
@@ -63,8 +63,5 @@ int main(int, char** argv) {
         }
         std::printf("%d of %d facts hold on %s\n", good, count, aclrtGetSocName());
         return good == count ? 0 : 1;
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "%s: %s\n", argv[0], error.what());
-        return 2;
-    }
+    });
 }

@@ -21,17 +21,23 @@ __aicore__ inline Bench<T> bench(TBuf<TPosition::A1>& l1, TBuf<TPosition::A2>& l
     return out;
 }
 
-// a [m, k] times b [n, k]^T, or b [k, n] where turned, into L0C.
+// What lies in L1, a [m, k] times b [n, k]^T, into L0C.
 template <typename T>
-__aicore__ inline void multiplied(const Bench<T>& t, const GlobalTensor<T>& a, const GlobalTensor<T>& b, int64_t m,
-                                  int64_t n, int64_t k) {
-    to_l1(t.a1, a, m, k, m);
-    to_l1(t.b1, b, n, k, n);
+__aicore__ inline void multiplied(const Bench<T>& t, int64_t m, int64_t n, int64_t k) {
     ORDER(MTE2_MTE1, 0);
     to_l0a(t.a2, t.a1, m, k);
     to_l0b(t.b2, t.b1, n, k);
     ORDER(MTE1_M, 0);
     product(t.sum, t.a2, t.b2, m, n, k, true);
+}
+
+// The same for what lies in GM.
+template <typename T>
+__aicore__ inline void multiplied(const Bench<T>& t, const GlobalTensor<T>& a, const GlobalTensor<T>& b, int64_t m,
+                                  int64_t n, int64_t k) {
+    to_l1(t.a1, a, m, k, m);
+    to_l1(t.b1, b, n, k, n);
+    multiplied(t, m, n, k);
 }
 
 template <typename T>
@@ -85,20 +91,12 @@ extern "C" __global__ __aicore__ void probe_cube(GM_ADDR x_gm, GM_ADDR y_gm, GM_
         cleared(h.a1, 64, half(5.0f));
         cleared(h.b1, 64, half(1.0f));
         to_l1(h.a1, xh, 32, 20, 32);
-        ORDER(MTE2_MTE1, 0);
-        to_l0a(h.a2, h.a1, 32, 32);
-        to_l0b(h.b2, h.b1, 32, 32);
-        ORDER(MTE1_M, 0);
-        product(h.sum, h.a2, h.b2, 32, 32, 32, true);
+        multiplied(h, 32, 32, 32);
     } else if (fact == 6) {  // one row of 32; the others were cleared
         cleared(h.a1, 64, half(0.0f));
         to_l1(h.a1, xh, 1, 32, 32);
         to_l1(h.b1, xh[2048], 32, 32, 32);
-        ORDER(MTE2_MTE1, 0);
-        to_l0a(h.a2, h.a1, 32, 32);
-        to_l0b(h.b2, h.b1, 32, 32);
-        ORDER(MTE1_M, 0);
-        product(h.sum, h.a2, h.b2, 32, 32, 32, true);
+        multiplied(h, 32, 32, 32);
     } else if (fact == 7) {  // twice into the same sum
         multiplied(h, xh, xh[2048], 32, 32, 32);
         PipeBarrier<PIPE_M>();

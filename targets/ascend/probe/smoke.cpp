@@ -108,14 +108,11 @@ bool run(int kind, aclrtStream stream) {
 }  // namespace
 
 int main(int, char** argv) {
-    try {
+    return reported(argv[0], [] {
         const aclrtStream stream = opened();
         std::printf("%s\n", aclrtGetSocName());
         int good = 0;
         for (int kind = 0; kind < 3; kind++) good += run(kind, stream);
         return good == 3 ? 0 : 1;
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "%s: %s\n", argv[0], error.what());
-        return 2;
-    }
+    });
 }
