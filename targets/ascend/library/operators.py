@@ -8,7 +8,7 @@ from typing import Any
 
 from ...tile.logical import Tensor
 from ...tile.physical import Program
-from ...tile.scalar import Int
+from ...tile.scalar import Int, mul
 from ..spell_operands import c_text
 
 TYPES = {"f32": "ACL_FLOAT", "bf16": "ACL_BF16", "f16": "ACL_FLOAT16", "i32": "ACL_INT32"}
@@ -51,7 +51,8 @@ def rms_norm(kernel: Program, options: Options) -> Call | str:
         has = options["weight"] or "none"
         return f"aclnnRmsNorm takes a weight in the dtype of its rows, {options['dtype']}; this one has {has}"
     x, w, y = kernel.tensors
-    rstd = _tensor("library::scratch(1, s[0] * 4)", "f32", (x.shape[0], 1))
+    rows = x.shape[0]
+    rstd = _tensor(f"library::scratch(1, {c_text(mul(rows, 4))})", "f32", (rows, 1))
     operands = {"x": _dense(0, x), "w": _dense(1, w), "y": _dense(2, y), "rstd": rstd}
     return Call("aclnnRmsNorm", "aclnn_rms_norm.h", operands, f"x, w, {options['eps']!r}, y, rstd")
 

@@ -11,13 +11,13 @@
 
 struct aclTensor {
     std::vector<int64_t> dims, strides;
-    aclDataType type;
+    emu::Dtype type;
     int64_t offset;
     uint64_t stored;  // elements of its memory
     uint8_t* data;
 
     int64_t rank() const { return int64_t(dims.size()); }
-    int64_t width() const { return type == ACL_INT64 ? 8 : type == ACL_FLOAT || type == ACL_INT32 ? 4 : 2; }
+    int64_t width() const { return emu::size_of(type); }
     int64_t last() const { return dims.empty() ? 1 : dims.back(); }
     int64_t count() const {
         int64_t n = 1;
@@ -30,26 +30,8 @@ struct aclTensor {
         for (size_t axis = dims.size(); axis-- > 0; number /= dims[axis]) place += number % dims[axis] * strides[axis];
         return data + place * width();
     }
-    double get(int64_t number) const {
-        const uint8_t* from = at(number);
-        switch (type) {
-            case ACL_FLOAT: return *reinterpret_cast<const float*>(from);
-            case ACL_FLOAT16: return emu::half_to_float(*reinterpret_cast<const uint16_t*>(from));
-            case ACL_BF16: return emu::bf16_to_float(*reinterpret_cast<const uint16_t*>(from));
-            case ACL_INT32: return *reinterpret_cast<const int32_t*>(from);
-            default: return double(*reinterpret_cast<const int64_t*>(from));
-        }
-    }
-    void set(int64_t number, double value) const {
-        uint8_t* to = at(number);
-        switch (type) {
-            case ACL_FLOAT: *reinterpret_cast<float*>(to) = float(value); break;
-            case ACL_FLOAT16: *reinterpret_cast<uint16_t*>(to) = emu::float_to_half(float(value)); break;
-            case ACL_BF16: *reinterpret_cast<uint16_t*>(to) = emu::float_to_bf16(float(value)); break;
-            case ACL_INT32: *reinterpret_cast<int32_t*>(to) = int32_t(value); break;
-            default: *reinterpret_cast<int64_t*>(to) = int64_t(value);
-        }
-    }
+    double get(int64_t number) const { return emu::load(at(number), type); }
+    void set(int64_t number, double value) const { emu::store(at(number), type, value); }
 };
 
 struct aclOpExecutor {
@@ -70,11 +52,18 @@ aclnnStatus prepared(aclOpExecutor* made, uint64_t* size, aclOpExecutor** execut
 
 bool same_dims(const aclTensor* t, std::initializer_list<int64_t> dims) { return t->dims == std::vector<int64_t>(dims); }
 bool floats(std::initializer_list<const aclTensor*> tensors) {
-    for (const aclTensor* t : tensors) {
-        if (t->type != (*tensors.begin())->type) return false;
+    const Dtype type = (*tensors.begin())->type;
+    return is_float(type) && std::all_of(tensors.begin(), tensors.end(), [&](auto* t) { return t->type == type; });
+}
+Dtype dtype_of(aclDataType type) {
+    switch (type) {
+        case ACL_FLOAT: return Dtype::F32;
+        case ACL_FLOAT16: return Dtype::F16;
+        case ACL_BF16: return Dtype::BF16;
+        case ACL_INT32: return Dtype::I32;
+        case ACL_INT64: return Dtype::I64;
+        default: return Dtype::None;
     }
-    const aclDataType type = (*tensors.begin())->type;
-    return type == ACL_FLOAT || type == ACL_FLOAT16 || type == ACL_BF16;
 }
 
 // All that a tensor claims to have, and all that its view reaches.
@@ -139,7 +128,8 @@ void normalise(const aclTensor& x, const aclTensor& gamma, double epsilon, const
 extern "C" {
 aclTensor* aclCreateTensor(const int64_t* view_dims, uint64_t view_dims_num, aclDataType type, const int64_t* stride,
                            int64_t offset, aclFormat, const int64_t* storage_dims, uint64_t storage_dims_num, void* data) {
-    auto* made = new aclTensor{{view_dims, view_dims + view_dims_num}, {}, type, offset, 1, static_cast<uint8_t*>(data)};
+    auto* made = new aclTensor{{view_dims, view_dims + view_dims_num}, {}, emu::dtype_of(type), offset, 1,
+                               static_cast<uint8_t*>(data)};
     made->strides.assign(made->dims.size(), 1);
     for (size_t axis = made->dims.size(); axis-- > 1;) made->strides[axis - 1] = made->strides[axis] * made->dims[axis];
     if (stride) made->strides.assign(stride, stride + view_dims_num);
@@ -165,7 +155,7 @@ aclnnStatus aclnnRmsNormGetWorkspaceSize(const aclTensor* x, const aclTensor* ga
                                          const aclTensor* rstd, uint64_t* workspace_size, aclOpExecutor** executor) {
     if (!x || !gamma || !y || !rstd) return ACLNN_ERR_PARAM_NULLPTR;
     const bool fits = gamma->rank() == 1 && gamma->last() == x->last() && y->dims == x->dims &&
-                      rstd->count() * gamma->count() == x->count() && rstd->type == ACL_FLOAT;
+                      rstd->count() * gamma->count() == x->count() && rstd->type == emu::Dtype::F32;
     if (!fits || !emu::floats({x, gamma, y})) return ACLNN_ERR_PARAM_INVALID;
     const auto run = [x, gamma, epsilon, y, rstd] { emu::normalise(*x, *gamma, epsilon, *y, *rstd); };
     return emu::prepared(new aclOpExecutor{"aclnnRmsNorm", {x, gamma}, {y, rstd}, run}, workspace_size, executor);
@@ -178,7 +168,7 @@ aclnnStatus aclnnEmbeddingGetWorkspaceSize(const aclTensor* weight, const aclTen
                                            uint64_t* workspace_size, aclOpExecutor** executor) {
     if (!weight || !indices || !out) return ACLNN_ERR_PARAM_NULLPTR;
     const bool fits = weight->rank() == 2 && out->count() == indices->count() * weight->dims[1] &&
-                      (indices->type == ACL_INT32 || indices->type == ACL_INT64) && out->type == weight->type;
+                      (indices->type == emu::Dtype::I32 || indices->type == emu::Dtype::I64) && out->type == weight->type;
     if (!fits) return ACLNN_ERR_PARAM_INVALID;
     const auto run = [weight, indices, out] {
         const int64_t width = weight->dims[1];
