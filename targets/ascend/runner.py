@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from math import prod
 from pathlib import Path
@@ -33,24 +34,31 @@ def cache() -> Path:
 
 
 def compiled(folder: Path, arch: int) -> Library:
-    """The kernels of a folder for the emulator; compiled when their text, the compiler or the emulator has changed.
+    """The kernels of a folder for the emulator.
 
     Calls of the vendor's library, which stand in the host program beside the folder, come with them.
     """
-    machine = [headers().parents[1] / p for p in emulator_files()]
     sources = sorted(p for p in folder.iterdir() if p.suffix in (".h", ".cpp"))
     host = folder.parent / "host" / "library.cpp"
-    calls = [host] if host.exists() else []
+    calls = [host, *sorted(host.parent.glob("*.h"))] if host.exists() else []
+    library = kept(
+        f"kernels-{arch}", (*sources, *calls), lambda part: build(folder, part, arch, cache(), *calls[:1]).path
+    )
+    return Library(library, tuple(name for p in sources for name in entries_of(p)), arch)
+
+
+def kept(stem: str, sources: Iterable[Path], made: Callable[[Path], Path]) -> Path:
+    """A library in the cache; ``made(folder)`` compiles it when a source, the compiler or the emulator has changed."""
+    machine = [headers().parents[1] / p for p in emulator_files()]
     digest = sha256(compiler().encode())
-    for path in (*sources, *calls, *host.parent.glob("*.h"), *machine, Path(emulate.__file__)):
+    for path in (*sources, *machine, Path(emulate.__file__)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    library = cache() / f"kernels-{arch}-{digest.hexdigest()[:16]}.so"
+    library = cache() / f"{stem}-{digest.hexdigest()[:16]}.so"
     if not library.exists():
         cache().mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=cache()) as part:
-            made = build(folder, Path(part), arch, cache(), *calls)
-            made.path.replace(library)  # whole, or not at all
-    return Library(library, tuple(name for p in sources for name in entries_of(p)), arch)
+            made(Path(part)).replace(library)  # whole, or not at all
+    return library
 
 
 class EmulatorRunner:
@@ -80,6 +88,13 @@ class EmulatorRunner:
             for row in self.emulator.cycles()
         ]
 
+    def blocks(self, kernel: str) -> int:
+        """How many a launch has: one a vector core, or one a group with a cube core."""
+        kind = self.facts["cores"].get(kernel)
+        if kind is None:
+            raise BindError(f"there is no kernel {kernel}")
+        return 2 * self.groups if kind == "AIV" else self.groups
+
     def weight(self, array: Array) -> Resident:
         """A weight in the device's memory, where it stays."""
         if id(array) not in self._weights:
@@ -104,26 +119,21 @@ class EmulatedProgram:
         for (space, _), (array, block) in self._blocks.items():
             if space != "result":
                 block.upload(array)
-        for step, (blocks, arguments) in zip(self.steps, self._calls, strict=True):
+        for step, call in zip(self.steps, self._calls, strict=True):
             try:
-                if step.kernel in self.runner.facts.get("library", ()):
-                    sizes = np.array(step.scalars or (0,), np.int64)
-                    self.runner.emulator.call_library(step.kernel, arguments[: len(step.tensors)], sizes)
-                else:
-                    self.runner.emulator.launch(step.kernel, blocks, *arguments)
+                call()
             except EmulationError as error:
                 raise UserError(str(error), where=f"{step.kernel} at {step.loc}") from None
         for array, block in self._blocks.values():
             block.download(array)
 
-    def _call(self, step: Step) -> tuple[int, list[Any]]:
-        kind = self.runner.facts["cores"].get(step.kernel)
-        if kind is None:
-            raise BindError(f"there is no kernel {step.kernel}")
-        tensors = [self._address(s) for s in step.tensors]
-        sizes, groups = np.array(step.scalars or (0,), np.int64), self.runner.groups
-        tiling = self.runner.emulator.resident(sizes)
-        return (2 * groups if kind == "AIV" else groups), [*tensors, self._workspace, tiling]
+    def _call(self, step: Step) -> Callable[[], object]:
+        """What executes a launch."""
+        emulator, sizes = self.runner.emulator, np.array(step.scalars or (0,), np.int64)
+        blocks, tensors = self.runner.blocks(step.kernel), [self._address(s) for s in step.tensors]
+        if step.kernel in self.runner.facts.get("library", ()):
+            return partial(emulator.call_library, step.kernel, tensors, sizes)
+        return partial(emulator.launch, step.kernel, blocks, *tensors, self._workspace, emulator.resident(sizes))
 
     def _address(self, s: Slice) -> Resident:
         if s.space == "arena":

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from hashlib import sha256
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,7 @@ import numpy as np
 from dsv4c.plan import Plan
 from dsv4c.runtime.link import BindError, Step, link
 
-from ..emulate import Resident, emulator_files, headers
-from ..runner import GROUPS, EmulatedProgram, EmulatorRunner, Spaces, cache
+from ..runner import GROUPS, EmulatedProgram, EmulatorRunner, Spaces, kept
 from .emulated import OperatorHost, build_host
 from .signature import snake_case
 
@@ -24,17 +22,9 @@ SYSTEM = 16 << 20  # bytes in front of an operator's workspace, as in tiling/pla
 
 
 def compiled_host(folder: Path) -> Path:
-    """The library of ``op_host``; compiled when its text or the emulator has changed."""
-    machine = [headers().parents[1] / path for path in emulator_files()]
-    digest = sha256()
-    for path in (*sorted(folder.glob("*")), *sorted(folder.parent.glob("op_kernel/*.h")), *machine):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    library = cache() / f"operators-{digest.hexdigest()[:16]}.so"
-    if not library.exists():
-        cache().mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=cache()) as part:
-            build_host(folder, Path(part)).replace(library)  # whole, or not at all
-    return library
+    """The library of ``op_host``."""
+    sources = sorted(folder.glob("*")), sorted(folder.parent.glob("op_kernel/*.h"))
+    return kept("operators", chain(*sources), partial(build_host, folder))
 
 
 class OperatorRunner(EmulatorRunner):
@@ -60,11 +50,7 @@ class OperatorProgram(EmulatedProgram):
 
     runner: OperatorRunner
 
-    def __init__(self, runner: OperatorRunner, steps: Sequence[Step], arena: int, spaces: Spaces) -> None:
-        super().__init__(runner, steps, arena, spaces)
-        self.steps = [replace(step, kernel=snake_case(runner.calls[step.kernel]["op"])) for step in steps]
-
-    def _call(self, step: Step) -> tuple[int, list[Resident]]:
+    def _call(self, step: Step) -> Callable[[], object]:
         runner, call = self.runner, self.runner.calls[step.kernel]
         definition = runner.host.definitions[call["op"]]
         tensors = dict(zip(call["tensors"], step.tensors, strict=True))
@@ -77,11 +63,11 @@ class OperatorProgram(EmulatedProgram):
         tiled = runner.host.tiling(call["op"], shapes, results, attributes)
         if tiled.data != np.array(step.scalars or (0,), np.int64).tobytes():
             raise BindError(f"{call['op']} tiles {np.frombuffer(tiled.data, np.int64)}, the plan has {step.scalars}")
-        blocks = 2 * runner.groups if runner.facts["cores"][step.kernel] == "AIV" else runner.groups
+        blocks = runner.blocks(step.kernel)
         if (tiled.blocks, tiled.schedule_mode) != (blocks, 0):
             raise BindError(f"{call['op']} asks for {tiled.blocks} blocks in mode {tiled.schedule_mode}")
         if tiled.workspace != SYSTEM + blocks * runner.facts["workspace"].get(step.kernel, 0):
             raise BindError(f"{call['op']} asks for a workspace of {tiled.workspace} bytes")
         tiling = runner.emulator.resident(np.frombuffer(tiled.data, np.uint8))
         pointers = [self._address(s) for s in (*ins, *outs)]
-        return tiled.blocks, [*pointers, runner.workspace, tiling]
+        return partial(runner.emulator.launch, snake_case(call["op"]), blocks, *pointers, runner.workspace, tiling)
