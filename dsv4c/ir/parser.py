@@ -10,19 +10,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 from lark import Lark, Token, Transformer, v_args
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.exceptions import UnexpectedInput
 
 from .builder import Builder
 from .core import Attr, IRError, Module, Scalar, Value
 from .dims import Dim, Extent, symbol
 from .registry import ShapeError
 from .types import DTYPES, Bundle, ListType, TensorType, Type
+from .unexpected import explained, near, place
 from .verify import verify_function
 
 
@@ -96,20 +96,14 @@ def parse(text: str, source: str = "<text>") -> Module:
         line, column = problem.at.line or 1, problem.at.column or 1
         raise ParseError(source, line, column, problem.what) from None
     except UnexpectedInput as error:
-        at_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"
-        line, column = _end(text) if at_end else (error.line, error.column)
-        raise ParseError(source, line, column, _explain(error)) from None
+        what = "; ".join(filter(None, explained(error, _grammar(), _WORDS, {})))
+        raise ParseError(source, *place(error, text), what) from None
 
 
 @cache
 def _grammar() -> Lark:
     text = files("dsv4c.ir").joinpath("grammar.lark").read_text(encoding="utf-8")
     return Lark(text, parser="lalr", lexer="contextual", transformer=_Records(), maybe_placeholders=False)
-
-
-def _end(text: str) -> tuple[int, int]:
-    lines = text.split("\n")
-    return len(lines), len(lines[-1]) + 1
 
 
 _WORDS = {
@@ -119,21 +113,9 @@ _WORDS = {
 }
 
 
-def _explain(error: UnexpectedInput) -> str:
-    if isinstance(error, UnexpectedToken):
-        found = "the text ends here" if error.token.type == "$END" else f"unexpected {str(error.token)!r}"
-        expected = error.accepts or error.expected
-    else:
-        assert isinstance(error, UnexpectedCharacters)
-        found, expected = f"unexpected {error.char!r}", error.allowed or set()
-    patterns = {t.name: t.pattern.value for t in _grammar().terminals}
-    words = sorted({_WORDS.get(name) or repr(patterns[name]) for name in expected})
-    return f"{found}; expected {' or '.join(words)}" if words else found
-
-
 def _near(name: str, known: Iterable[str], mark: str = "") -> str:
-    near = get_close_matches(name, list(known), n=3)
-    return f"; did you mean {', '.join(mark + n for n in near)}?" if near else ""
+    hint = near(name, known, mark)
+    return f"; {hint}" if hint else ""
 
 
 def _unique(names: Sequence[Token], what: str) -> None:

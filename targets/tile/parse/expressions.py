@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from lark import Token, Tree
 
 from dsv4c.ir.types import BITS
+from dsv4c.ir.unexpected import near
 
 from ..logical import Operand, Piece, Tensor, Tile, Window
 from ..scalar import Int, Scalar, evaluate, var
-from .grammar import Node, TextError, near
+from .grammar import Node, TextError
 
 OPS = {
     "add": "+", "sub": "-", "mul": "*", "div": "//", "mod": "%", "and": "and", "equal": "==", "less": "<",

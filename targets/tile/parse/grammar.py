@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import ClassVar
 
 from lark import Lark, Token, Tree
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.exceptions import UnexpectedInput
 from lark.indenter import Indenter
 
 from dsv4c.errors import UserError
+from dsv4c.ir.unexpected import explained, place
 
 STEP = 4  # columns of a block
 Node = Tree[Token]
@@ -46,12 +45,11 @@ def _grammar() -> Lark:
 def parse_tree(text: str, source: str) -> Node:
     """The tree of a text; UserError with the line and column where it is none."""
     _check_blocks(text, source)
+    text = text if text.endswith("\n") else text + "\n"
     try:
-        return _grammar().parse(text if text.endswith("\n") else text + "\n")
+        return _grammar().parse(text)
     except UnexpectedInput as error:
-        at_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"
-        line, column = (len(text.splitlines()) + 1, 1) if at_end else (error.line, error.column)
-        raise refusal(source, line, column, *_explained(error)) from None
+        raise refusal(source, *place(error, text), *explained(error, _grammar(), _WORDS, _ENDS)) from None
 
 
 def refusal(source: str, line: int, column: int, what: str, fix: str = "") -> UserError:
@@ -76,25 +74,4 @@ _WORDS = {
     "PIPE": "a pipe such as MTE2", "CHIP": "a chip such as 910b3", "ARCH": "an architecture such as dav-2201",
     "KIND": "vec, mat or acc", "TURN": "'[:,'",
 }  # fmt: skip
-
-
-def _explained(error: UnexpectedInput) -> tuple[str, str]:
-    if isinstance(error, UnexpectedToken):
-        found, expected = _found(error.token), error.accepts or error.expected
-    else:
-        assert isinstance(error, UnexpectedCharacters)
-        found, expected = f"unexpected {error.char!r}", error.allowed or set()
-    patterns = {t.name: t.pattern.value for t in _grammar().terminals if t.pattern is not None}
-    words = sorted({_WORDS.get(name) or repr(patterns.get(name, name)) for name in expected})
-    return found, f"expected {' or '.join(words)}" if words else ""
-
-
-def _found(token: Token) -> str:
-    names = {"$END": "the text ends here", "_NL": "the line ends here", "_INDENT": "an unexpected block"}
-    return names.get(token.type) or ("the block ends here" if token.type == "_DEDENT" else f"unexpected {str(token)!r}")
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """A hint at names like this one."""
-    found = get_close_matches(name, list(known), n=3)
-    return f"did you mean {', '.join(found)}?" if found else ""
+_ENDS = {"_NL": "the line ends here", "_INDENT": "an unexpected block", "_DEDENT": "the block ends here"}

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 
 from lark import Token
 
+from dsv4c.ir.unexpected import near
+
 from .. import logical as ir
 from ..logical import Operand, Piece, Tensor, Tile
 from ..scalar import Int, Scalar
 from .expressions import Names, dtype_of, node, token
-from .grammar import Node, TextError, near
+from .grammar import Node, TextError
 
 ROLES = ("in", "out", "inout")
 REDUCED = ("sum", "max", "min")

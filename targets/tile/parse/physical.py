@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from lark import Token
 
 from dsv4c.ir.types import BITS
+from dsv4c.ir.unexpected import near
 
 from .. import logical
 from .. import physical as ph
 from ..logical import Tensor
 from ..physical import Buffer, Region
 from .expressions import Names, dtype_of, node, token
-from .grammar import Node, TextError, near
+from .grammar import Node, TextError
 from .logical import Lines
 
 WORDS = ("mode", "left")  # arguments that are no numbers
