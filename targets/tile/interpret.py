@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dsv4c.ir.kernel_ops.quantised import E2M1
 from dsv4c.ir.types import DTYPES
 
 from . import logical as ir
@@ -25,14 +26,14 @@ UNARY: Mapping[str, Callable[[Any], Any]] = {
 COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
     "<": np.less, ">": np.greater, "<=": np.less_equal, ">=": np.greater_equal, "==": np.equal, "!=": np.not_equal,
 }  # fmt: skip
-E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
+CODES = np.array((*E2M1, *(-x for x in E2M1)), np.float32)
 _REDUCE: Mapping[str, Callable[..., Any]] = {"sum": np.sum, "max": np.max, "min": np.min}
 
 
 def unpacked(codes: Array) -> Array:
     """The two numbers of e2m1 in each byte, the low half first."""
     flat = codes.reshape(-1).view(np.uint8)
-    return E2M1[np.stack([flat & 15, flat >> 4], -1)]
+    return CODES[np.stack([flat & 15, flat >> 4], -1)]
 
 
 class OutOfBoundsError(Exception):
